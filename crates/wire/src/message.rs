@@ -1,0 +1,200 @@
+//! The messages of the cluster protocol, as data. Enums only ever append variants; a struct is never changed in place.
+
+use bytes::Bytes;
+use elastic_flow_receipt::{Attempt, ReceiptId, StageId, StepId};
+use serde::{Deserialize, Serialize};
+
+/// What a payload's bytes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PayloadKind {
+    /// A descriptor of a split, which the worker reads by itself.
+    Split,
+    /// The raw bytes of a split, shipped by the master because the worker does not have the file.
+    Bytes,
+    /// Items of an enumerable source, encoded with the wire codec.
+    Items,
+}
+
+/// What a chunk carries: opaque here, given meaning by the dataflow layer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Payload {
+    /// What `body` is.
+    pub kind: PayloadKind,
+    /// The descriptor, bytes or encoded items.
+    pub body: Bytes,
+}
+
+/// One chunk of a task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskChunk {
+    /// The chunk's receipt.
+    pub receipt: ReceiptId,
+    /// The index of the named input it belongs to.
+    pub input: u16,
+    /// What it carries.
+    pub payload: Payload,
+}
+
+/// A step as a worker needs to know it before its first task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepNotice {
+    /// The step.
+    pub step: StepId,
+    /// The registered name of its program.
+    pub program: String,
+    /// Its parameters as `key=value`, in key order.
+    pub params: Vec<(String, String)>,
+    /// Digest of the plan that the master built from them; a worker whose plan differs refuses.
+    pub plan: u64,
+}
+
+/// A task handed to a worker: one stage over chunks in source order; accepted, superseded and retried whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assignment {
+    /// This execution's number.
+    pub attempt: Attempt,
+    /// The step.
+    pub step: StepId,
+    /// The stage to run.
+    pub stage: StageId,
+    /// The generation of its inputs; 0 where nothing was ever recomputed.
+    pub generation: u32,
+    /// The chunks, in source order, at least one.
+    pub chunks: Vec<TaskChunk>,
+}
+
+/// What a task read of one chunk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChunkRead {
+    /// The chunk's receipt.
+    pub receipt: ReceiptId,
+    /// Items that entered the stage.
+    pub entries: u64,
+    /// Source bytes that were read (a split), or payload bytes (shipped).
+    pub bytes: u64,
+    /// Nanoseconds spent on it.
+    pub nanos: u64,
+}
+
+/// A part of a task's output: for one chunk where order matters, for the whole task where it was combined.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Segment {
+    /// The first receipt that it covers.
+    pub receipt: ReceiptId,
+    /// Number of items in `body`.
+    pub rows: u64,
+    /// xxh3 of `body`.
+    pub digest: u64,
+    /// The encoded items.
+    pub body: Bytes,
+}
+
+/// Why an attempt failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FailureKind {
+    /// User code panicked.
+    Panic,
+    /// User code returned an error.
+    User,
+    /// A split's file is gone, shorter or changed since submission.
+    Source,
+    /// The bytes could not be decoded.
+    Decode,
+    /// The worker does not know the program, or its plan differs.
+    Program,
+    /// The worker ran out of a resource (disk, memory budget).
+    Resource,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// It finished.
+    Done {
+        /// What was read, one entry a chunk of the assignment, in its order.
+        chunks: Vec<ChunkRead>,
+        /// The output.
+        segments: Vec<Segment>,
+        /// Nanoseconds from first byte to last.
+        nanos: u64,
+    },
+    /// It failed.
+    Failed {
+        /// Why.
+        kind: FailureKind,
+        /// The chunk that failed, where it is known.
+        receipt: Option<ReceiptId>,
+        /// The position of the offending item within that chunk, from 0, where it is known.
+        item: Option<u64>,
+        /// What happened, for people.
+        message: String,
+        /// The last log lines of the node.
+        log_tail: Vec<String>,
+    },
+    /// The worker does not have these files, or has others under their names: nobody's fault.
+    NotHere {
+        /// The chunks concerned.
+        receipts: Vec<ReceiptId>,
+        /// What was found instead.
+        message: String,
+    },
+    /// The worker gave it back unstarted (it is leaving, or the attempt was revoked).
+    HandedBack,
+}
+
+/// A task's result on its way to the master.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskResult {
+    /// Which execution.
+    pub attempt: Attempt,
+    /// The step.
+    pub step: StepId,
+    /// The stage.
+    pub stage: StageId,
+    /// The generation of the inputs it ran on.
+    pub generation: u32,
+    /// The receipts of the assignment, in its order: kept even if the master has forgotten the attempt.
+    pub receipts: Vec<ReceiptId>,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+/// What a worker says of itself with each heartbeat.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pulse {
+    /// Compute threads at work.
+    pub busy: u32,
+    /// Tasks received and not begun.
+    pub queued: u32,
+    /// For each attempt at work: its number and nanoseconds since its last progress.
+    pub working: Vec<(Attempt, u64)>,
+    /// Resident memory in bytes.
+    pub resident_bytes: u64,
+    /// The node's metrics in Prometheus text, when asked for with `Message::MetricsRequest`; else empty.
+    pub metrics: String,
+}
+
+/// Everything that peers say to each other after the handshake.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Message {
+    /// Master to worker, before the first task of a step.
+    Notice(StepNotice),
+    /// Master to worker: run this.
+    Assign(Assignment),
+    /// Master to worker: the result of this attempt is in the journal; forget it.
+    Ack(Attempt),
+    /// Master to worker: this attempt is not wanted any more.
+    Revoke(Attempt),
+    /// Master to worker: the step has ended; forget everything of it.
+    Release(StepId),
+    /// Worker to master.
+    Result(TaskResult),
+    /// Either way, every heartbeat interval, on the control connection.
+    Heartbeat(Pulse),
+    /// Receiver to sender: this many more bytes may be sent on the data connection.
+    Credit(u64),
+    /// Worker to master: I am leaving; give me nothing more.
+    Draining,
+    /// Either way: an orderly end, with the reason.
+    Goodbye(String),
+}
