@@ -1,5 +1,7 @@
 //! The queue against a naive model: random commands, and a crash after every prefix of the journal.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking, its helpers too")]
+
 use elastic_flow_queue::{
     Decision, Effect, IllegalTransition, OnFailure, Queue, QueueError, QueueRecord, RecordError, StepEvent, StepSpec,
     StepState, limits,
@@ -218,7 +220,9 @@ proptest! {
 
 /// Applies what was decided, and gives what is to be done beyond the queue.
 fn apply(queue: &mut Queue, decision: Decision) -> Vec<Effect> {
-    decision.records.iter().for_each(|record| drop(queue.apply(record).unwrap()));
+    for record in &decision.records {
+        queue.apply(record).unwrap();
+    }
     decision.effects
 }
 
