@@ -21,6 +21,7 @@ pub struct Payload {
     /// What `body` is.
     pub kind: PayloadKind,
     /// The descriptor, bytes or encoded items.
+    #[serde(with = "crate::body")]
     pub body: Bytes,
 }
 
@@ -86,6 +87,7 @@ pub struct Segment {
     /// xxh3 of `body`.
     pub digest: u64,
     /// The encoded items.
+    #[serde(with = "crate::body")]
     pub body: Bytes,
 }
 
@@ -170,7 +172,7 @@ pub struct Pulse {
     pub working: Vec<(Attempt, u64)>,
     /// Resident memory in bytes.
     pub resident_bytes: u64,
-    /// The node's metrics in Prometheus text, when asked for with `Message::MetricsRequest`; else empty.
+    /// The node's metrics in Prometheus text, in the heartbeats that carry them; else empty.
     pub metrics: String,
 }
 
