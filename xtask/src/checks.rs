@@ -1,0 +1,151 @@
+//! The list of checks, as data, in the order in which they run: cheap and telling ones first.
+
+use crate::tools::Tool;
+
+/// A check: what it is called, what it shows, what it needs and what it runs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Check {
+    /// Its name for `--only`.
+    pub(crate) name: &'static str,
+    /// What holds when it passes.
+    pub(crate) shows: &'static str,
+    /// What it needs beyond Rust.
+    pub(crate) needs: &'static [Tool],
+    /// What it runs.
+    pub(crate) action: Action,
+}
+
+/// What a check runs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Action {
+    /// Cargo with these arguments.
+    Cargo(&'static [&'static str]),
+    /// Rustdoc through cargo, with warnings as errors.
+    Rustdoc(&'static [&'static str]),
+    /// cargo-deny with these arguments.
+    Deny(&'static [&'static str]),
+    /// Cargo with these arguments and the RocksDB scope and target folder.
+    RocksDb { command: &'static str, targets: &'static [&'static str], trailing: &'static [&'static str] },
+    /// The fenced blocks of the README and of every walk-through.
+    Blocks,
+}
+
+/// What every RocksDB command selects, so that all of them resolve to the same features and share one build of RocksDB: half an hour
+/// of C++ on one core. A package or feature here that differs between two commands is a second build.
+pub(crate) const ROCKSDB_SCOPE: &[&str] = &["--locked", "--release", "--package", "elastic-flow-store-rocksdb"];
+
+/// Everything that CI runs.
+pub(crate) const CHECKS: &[Check] = &[
+    Check {
+        name: "format",
+        shows: "the code is formatted",
+        needs: &[],
+        action: Action::Cargo(&["fmt", "--all", "--check"]),
+    },
+    Check {
+        name: "clippy",
+        shows: "no lint of the house warns",
+        needs: &[],
+        action: Action::Cargo(&["clippy", "--locked", "--all-targets", "--", "-D", "warnings"]),
+    },
+    Check {
+        name: "layers",
+        shows: "dependencies between crates point down",
+        needs: &[],
+        action: Action::Cargo(&["test", "--locked", "--package", "elastic-flow-integration-tests", "--test", "layers"]),
+    },
+    Check {
+        name: "deny",
+        shows: "licences, sources and banned crates are as deny.toml says",
+        needs: &[Tool::CargoDeny],
+        action: Action::Deny(&["--all-features", "check", "bans", "licenses", "sources"]),
+    },
+    Check {
+        name: "test",
+        shows: "unit, property, contract and integration tests pass",
+        needs: &[],
+        action: Action::Cargo(&["test", "--locked", "--lib", "--bins", "--tests", "--examples"]),
+    },
+    Check {
+        name: "doc-test",
+        shows: "the examples in the documentation pass",
+        needs: &[],
+        action: Action::Cargo(&["test", "--locked", "--doc"]),
+    },
+    Check {
+        name: "rustdoc",
+        shows: "the documentation builds without a warning",
+        needs: &[],
+        action: Action::Rustdoc(&["doc", "--locked", "--no-deps"]),
+    },
+    Check {
+        name: "simulate",
+        shows: "2,000 simulated clusters lose nothing and count nothing twice",
+        needs: &[],
+        action: Action::Cargo(&[
+            "run",
+            "--quiet",
+            "--locked",
+            "--release",
+            "--package",
+            "elastic-flow-integration-tests",
+            "--bin",
+            "simulate",
+            "--",
+            "--seeds",
+            "2000",
+        ]),
+    },
+    Check {
+        name: "benches",
+        shows: "every benchmark runs once",
+        needs: &[],
+        action: Action::Cargo(&["bench", "--locked", "--package", "elastic-flow-benches", "--", "--test"]),
+    },
+    Check {
+        name: "blocks",
+        shows: "README and walk-throughs do and print what they say",
+        needs: &[],
+        action: Action::Blocks,
+    },
+    Check {
+        name: "package",
+        shows: "every published crate packages",
+        needs: &[],
+        action: Action::Cargo(&["package", "--locked", "--workspace", "--no-verify", "--allow-dirty", "--quiet"]),
+    },
+    Check {
+        name: "rocksdb-clippy",
+        shows: "no lint warns in the RocksDB store",
+        needs: &[Tool::Libclang, Tool::Cxx],
+        action: Action::RocksDb { command: "clippy", targets: &["--all-targets"], trailing: &["-D", "warnings"] },
+    },
+    Check {
+        name: "rocksdb-test",
+        shows: "the RocksDB store keeps the contract of all stores",
+        needs: &[Tool::Libclang, Tool::Cxx],
+        action: Action::RocksDb { command: "test", targets: &["--lib", "--tests"], trailing: &[] },
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_distinct_so_that_only_selects_one() {
+        let names: BTreeSet<_> = CHECKS.iter().map(|check| check.name).collect();
+        assert_eq!(names.len(), CHECKS.len());
+    }
+
+    #[test]
+    fn nothing_changes_the_lock_file_or_rewrites_code() {
+        for check in CHECKS {
+            if let Action::Cargo(args) | Action::Rustdoc(args) = check.action {
+                assert!(args.contains(&"--locked") || args == ["fmt", "--all", "--check"], "{}", check.name);
+            }
+        }
+    }
+}
