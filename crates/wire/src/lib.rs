@@ -10,6 +10,26 @@
 //!
 //! Two rules hold throughout: no length that a peer names sizes an allocation before it was checked against a limit, and no
 //! byte sequence panics.
+//!
+//! ```
+//! use bytes::BytesMut;
+//! use elastic_flow_wire::message::Message;
+//! use elastic_flow_wire::{Compression, FrameDecoder, FrameEncoder, Lane, MessageDecoder, MessageEncoder};
+//!
+//! # fn main() -> Result<(), elastic_flow_wire::FrameError> {
+//! let level = Compression::Auto.resolve(false);
+//! let mut encoder = MessageEncoder::new(FrameEncoder::new(), level, None)?;
+//! let mut stream = BytesMut::new();
+//! encoder.push(&Message::Credit(8 << 20), Lane::Control, &mut stream)?;
+//!
+//! let mut decoder = MessageDecoder::new(FrameDecoder::new(), None);
+//! let mut received = stream.split_to(20);
+//! assert_eq!(decoder.next_message(&mut received)?, None);
+//! received.unsplit(stream);
+//! assert_eq!(decoder.next_message(&mut received)?, Some((Lane::Control, Message::Credit(8 << 20))));
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod batch;
 mod body;
@@ -29,5 +49,6 @@ pub use codec::{Bincode, Codec, CodecError, Sink, Tier, decode, encode, encode_t
 pub use compress::{CompressError, Compression, Compressor, Decompressor};
 pub use frame::{Frame, FrameDecoder, FrameEncoder, FrameError, FrameKind};
 pub use hello::{Challenge, Channel, Handshake, Hello, HelloError, PROTOCOL_VERSIONS, Refusal, RefusalReason, Role};
+pub use message::digest;
 pub use secret::{FrameKey, KeyMismatch, KeyRole, Keys, Proof, RoleKey, Secret, SecretError, Side, Transcript};
 pub use stream::{Lane, MessageDecoder, MessageEncoder, Traffic};

@@ -4,6 +4,12 @@ use bytes::Bytes;
 use elastic_flow_receipt::{Attempt, ReceiptId, StageId, StepId};
 use serde::{Deserialize, Serialize};
 
+/// The digest of a segment's or payload's body: xxh3, 64 bits. Finds damage and differences, not forgery.
+#[must_use]
+pub fn digest(body: &[u8]) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(body)
+}
+
 /// What a payload's bytes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PayloadKind {
@@ -84,7 +90,7 @@ pub struct Segment {
     pub receipt: ReceiptId,
     /// Number of items in `body`.
     pub rows: u64,
-    /// xxh3 of `body`.
+    /// [`digest`] of `body`.
     pub digest: u64,
     /// The encoded items.
     #[serde(with = "crate::body")]

@@ -81,6 +81,12 @@ impl Secret {
         if counts || repeats { Err(SecretError::Weak) } else { Ok(Self(bytes)) }
     }
 
+    /// A key for one purpose: HKDF-SHA256 of the secret, with `salt` and `info` saying which.
+    #[must_use]
+    pub fn derive_key(&self, salt: &[u8], info: &[u8]) -> Zeroizing<[u8; KEY_BYTES]> {
+        expand(&Hkdf::<Sha256>::new(Some(salt), &*self.0), &[info])
+    }
+
     /// The text form, for a key file that only its owner can read, and for a child's standard input.
     #[must_use]
     pub fn reveal_hex(&self) -> Zeroizing<String> {
@@ -136,7 +142,7 @@ impl KeyRole {
     }
 }
 
-/// Said where a key or token does not fit; never says how.
+/// Said where a key does not fit; never says how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("key does not match: give every node of the cluster the same key and cluster name")]
 pub struct KeyMismatch;
@@ -153,8 +159,10 @@ impl Keys {
     /// Derives the keys of the cluster named `cluster`.
     #[must_use]
     pub fn derive(secret: &Secret, cluster: &str) -> Self {
-        let hkdf = Hkdf::<Sha256>::new(Some(cluster.as_bytes()), &*secret.0);
-        let derive = |role: KeyRole| RoleKey(expand(&hkdf, &[b"elastic-flow auth v1 ", role.label().as_bytes()]));
+        let derive = |role: KeyRole| {
+            let info = format!("elastic-flow auth v1 {}", role.label());
+            RoleKey(secret.derive_key(cluster.as_bytes(), info.as_bytes()))
+        };
         Self { worker: derive(KeyRole::Worker), submit: derive(KeyRole::Submit), read: derive(KeyRole::Read) }
     }
 
@@ -268,27 +276,6 @@ impl RoleKey {
         let hkdf = resumed(&self.0);
         let key = |side: Side| FrameKey::new(&expand(&hkdf, &[side.frames_label(), &transcript.0]));
         (key(Side::Client), key(Side::Server))
-    }
-
-    /// The bearer token of this role for the admin interface: 64 hexadecimal digits.
-    #[must_use]
-    pub fn token(&self) -> Zeroizing<String> {
-        let tag: [u8; KEY_BYTES] = self.tokening().finalize().into_bytes().into();
-        Zeroizing::new(encode_hex(&tag))
-    }
-
-    /// Checks a bearer token, in constant time.
-    ///
-    /// # Errors
-    /// [`KeyMismatch`], whatever the reason.
-    pub fn verify_token(&self, token: &str) -> Result<(), KeyMismatch> {
-        let mut tag = Zeroizing::new([0; KEY_BYTES]);
-        decode_hex(token, &mut tag).map_err(|_| KeyMismatch)?;
-        self.tokening().verify_slice(&*tag).map_err(|_| KeyMismatch)
-    }
-
-    fn tokening(&self) -> Hmac<Sha256> {
-        keyed(&self.0).chain_update(b"elastic-flow token v1")
     }
 }
 

@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use super::samples::{Field, handshakes, index_of, messages};
 use crate::codec::{decode, encode_to_vec, encoded_bytes};
 use crate::frame::{FRAME_BYTES_AIM, FrameDecoder, FrameEncoder, FrameKind, HEADER_BYTES};
-use crate::message::Message;
+use crate::message::{Message, digest};
 use crate::secret::FrameKey;
 use crate::stream::{Lane, MessageDecoder, MessageEncoder};
 
@@ -145,4 +145,11 @@ fn a_compressed_frame_of_an_earlier_build_is_still_read() {
     let mut received = BytesMut::from(Bytes::from(bytes));
     let decoded = MessageDecoder::new(FrameDecoder::new(), None).next_message(&mut received).unwrap();
     assert_eq!(decoded, Some((Lane::Data, message)));
+}
+
+/// Values of the reference implementation: a body's digest is compared between builds.
+#[test]
+fn digests_are_those_of_xxh3() {
+    assert_eq!(digest(b""), 0x2d06_8005_38d3_94c2);
+    assert_eq!(digest(b"abc"), 0x78af_5f94_892f_3950);
 }

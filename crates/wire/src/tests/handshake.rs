@@ -13,7 +13,6 @@ use crate::stream::{Lane, MessageDecoder, MessageEncoder};
 const KEY_TEXT: &str = "8f2a1c5be07d43961122f0aa9b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e";
 
 const PROOF: &str = "6ccd8d165c27d1a5f04bc97e1193e9858092f2f43b79e1ab7d70a0b95678772a";
-const TOKEN: &str = "84d06569f2d4873aceab09deacb09f23dd191255a3ae732a3bcd392ef5b1cda1";
 const TAG: &str = "c464abb4b7e7fc082a18cfa2fbae4f8b";
 
 fn keys(cluster: &str) -> Keys {
@@ -147,23 +146,9 @@ fn keys_and_proofs_have_known_values() {
     let Proof(proof) = keys.role(KeyRole::Worker).proof(Side::Client, &transcript);
     let hex: String = proof.iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(hex, PROOF);
-    assert_eq!(*keys.role(KeyRole::Read).token(), TOKEN);
     let (client, _) = keys.role(KeyRole::Worker).frame_keys(&transcript);
     let hex: String = client.tag(b"frame").iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(hex, TAG);
-}
-
-#[test]
-fn a_token_holds_for_its_role_only() {
-    let keys = keys("logs");
-    let token = keys.role(KeyRole::Read).token();
-    assert_eq!(token.len(), 64);
-    assert_eq!(keys.role(KeyRole::Read).verify_token(&token), Ok(()));
-    assert_eq!(keys.role(KeyRole::Submit).verify_token(&token), Err(KeyMismatch));
-    for text in ["", "zz", &token[1..], &format!("{}0", &token[..63])] {
-        let fits = *text == **token;
-        assert_eq!(keys.role(KeyRole::Read).verify_token(text).is_ok(), fits, "{text}");
-    }
 }
 
 #[test]
