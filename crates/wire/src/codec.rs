@@ -3,7 +3,8 @@
 //! The default is the layout of bincode 1: little-endian integers of fixed width, lengths as `u64`, variants as `u32`, no field
 //! names. It is not self-describing: enums only ever append variants, structs are never changed in place, and serde's
 //! `flatten`, `untagged`, `tag`, `skip` and `skip_serializing_if` must not be used on what crosses a wire or is stored. It has
-//! no guard on nesting: types that contain themselves stay off the wire.
+//! no guard on nesting, and none on the number of elements that take no byte inside a value: types that contain themselves, and
+//! `Vec<()>` and its like, stay off the wire. (A batch of such items is bounded by [`crate::batch::EMPTY_ROWS_MAX`].)
 
 use bytes::BytesMut;
 use serde::{Deserialize, Serialize};
@@ -177,7 +178,8 @@ impl<S: Sink> bincode::enc::write::Writer for Writer<'_, S> {
     }
 }
 
-/// How many times its encoded size a value may claim in memory: a `char` of one byte claims four.
+/// How many times its encoded size a value may claim in memory. Through serde, claims come to the encoded size; the rest is
+/// margin against a type that is counted otherwise.
 const CLAIM_FACTOR: usize = 4;
 /// The limits on what a value may claim. The decoder takes them as constants only, so one is chosen by the size of the input.
 const CLAIM_TINY: usize = 1024 * 1024;

@@ -218,6 +218,17 @@ fn a_decoder_that_failed_gives_nothing_more() {
 }
 
 #[test]
+fn a_frame_decoder_that_failed_gives_nothing_more() {
+    let mut decoder = FrameDecoder::new();
+    assert!(matches!(decoder.next_frame(&mut BytesMut::from(&b"nonsense"[..])), Err(FrameError::Magic)));
+    let (_, handshake, _) = handshakes().swap_remove(0);
+    let mut good = BytesMut::new();
+    handshake.put(&mut FrameEncoder::new(), &mut good).unwrap();
+    assert!(matches!(decoder.next_frame(&mut good), Err(FrameError::Failed)));
+    assert!(matches!(decoder.finish(&BytesMut::new()), Err(FrameError::Failed)));
+}
+
+#[test]
 fn each_phase_takes_its_own_frames_only() {
     let mut data = stream(&sent()[..1], None, None);
     let error = FrameDecoder::new().next_frame(&mut data).unwrap_err();
