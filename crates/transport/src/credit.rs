@@ -290,11 +290,11 @@ mod tests {
                     moved |= held.pop_front().is_some();
                     if let Some(bytes) = receiver.collect() { in_transit.push_back(bytes); }
                     // Credit messages may lag behind by one.
-                    if in_transit.len() > 1 || !moved {
-                        if let Some(bytes) = in_transit.pop_front() {
-                            sender.grant(bytes).expect("never more than was taken");
-                            moved = true;
-                        }
+                    if (in_transit.len() > 1 || !moved)
+                        && let Some(bytes) = in_transit.pop_front()
+                    {
+                        sender.grant(bytes).expect("never more than was taken");
+                        moved = true;
                     }
                     prop_assert!(moved, "stuck with {} waiting", waiting.len());
                 }

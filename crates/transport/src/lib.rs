@@ -15,6 +15,8 @@
 
 pub mod backoff;
 mod config;
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
 mod control;
 pub mod credit;
 mod dial;
@@ -45,3 +47,6 @@ pub use net::{Memory, Net, Tcp};
 pub use sender::{PeerSender, SendError};
 pub use session::HandshakeError;
 pub use stats::{Direction, LaneStats, ParcelHook, ParcelRecord, TransportStats, Turned};
+
+#[cfg(test)]
+mod tests;

@@ -302,3 +302,6 @@ pub(crate) fn lane_of(channel: Channel) -> elastic_flow_wire::Lane {
         Channel::Data => elastic_flow_wire::Lane::Data,
     }
 }
+
+#[cfg(test)]
+mod tests;
