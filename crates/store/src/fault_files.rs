@@ -118,7 +118,7 @@ impl FileOps for FaultFiles {
     }
 
     fn sync(&self, path: &Path, _file: &File) -> io::Result<()> {
-        // The disk is this process's memory here: that the content was asked for is what counts, and waiting is not.
+        // Not asked of the system: the power cut is played, and a test need not wait for the disk.
         self.meet(|| {
             self.unsynced().synced_bytes.remove(path);
             Ok(())

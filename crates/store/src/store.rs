@@ -84,7 +84,7 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Corruption, named with file and offset; or the error of `visit`.
     fn replay(&self, visit: &mut dyn FnMut(&[u8]) -> Result<(), StoreError>) -> Result<(), StoreError>;
 
-    /// Replaces the whole journal by `records`, atomically and synced.
+    /// Replaces the whole journal by `records`, atomically and synced. `records` must not call this store: it may be locked.
     ///
     /// # Errors
     /// The old journal is untouched then.
