@@ -150,6 +150,55 @@ fn what_was_not_read_as_conceived_is_named_even_where_the_sums_agree() {
 }
 
 #[test]
+fn errors_that_cancel_each_other_out_keep_an_audit_from_balancing() {
+    let (chunks, parts) = cut(&[2_000], 1_000);
+    let mut ledger = Ledger::new(STEP);
+    for (chunk, bytes) in chunks.iter().zip([1_001, 999]) {
+        run(&mut ledger, chunk);
+        ledger.read(&chunk.id, 3, bytes).unwrap();
+        ledger.mark(&chunk.id, Station::Aggregated, None, 1).unwrap();
+    }
+    let audit = audit(&ledger, &parts);
+    assert!(audit.balance.balanced() && audit.coverage.is_whole() && !audit.balanced());
+}
+
+#[test]
+fn what_was_aggregated_without_being_read_is_named() {
+    let (chunks, parts) = cut(&[2_000], 1_000);
+    let mut ledger = Ledger::new(STEP);
+    chunks.iter().for_each(|chunk| run(&mut ledger, chunk));
+    aggregate(&mut ledger, &chunks[0]);
+    ledger.mark(&chunks[1].id, Station::Aggregated, None, 1).unwrap();
+    let audit = audit(&ledger, &parts);
+    let Mismatch { receipt, read, node, .. } = audit.mismatches[0];
+    assert_eq!((receipt, read, node), (chunks[1].id, None, Some(NODES[1])));
+    assert!(audit.line().ends_with("NOT BALANCED (bytes -1,000, 1 read other than conceived)"), "{}", audit.line());
+}
+
+#[test]
+fn a_planted_overlap_is_found_by_part_offsets_and_both_receipts() {
+    let (mut chunks, parts) = cut(&[3_000, 2_000], 1_000);
+    chunks[3].covers[0].length += 100;
+    let audit = audit(&completed(&chunks), &parts);
+    assert!(!audit.balanced());
+    let expected = CoverageFault {
+        kind: CoverageFaultKind::Overlap,
+        input: Some(0),
+        part: 1,
+        name: "logs/1.txt".to_owned(),
+        offset: 1_000,
+        length: 100,
+        receipts: vec![chunks[3].id, chunks[4].id],
+    };
+    assert_eq!(audit.coverage.faults, [expected]);
+    let line = format!(
+        "  overlap: \"logs/1.txt\" (input 0, part 1) from 1,000 to 1,100, at {} and {}\n",
+        chunks[3].id, chunks[4].id
+    );
+    assert!(audit.to_string().contains(&line), "{audit}");
+}
+
+#[test]
 fn a_part_of_unknown_length_ends_where_its_last_chunk_ends_but_has_no_gap() {
     let (mut chunks, mut parts) = cut(&[3_000, 500], 1_000);
     parts[0].length = None;
