@@ -4,7 +4,7 @@
 //! source and an aggregator for its results. Nodes run stages on compute threads, the simulator runs them inline.
 
 use std::any::Any;
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -35,7 +35,6 @@ pub trait Program: Send + Sync + Debug + 'static {
 }
 
 /// A program with its parameters bound.
-#[derive(Debug)]
 pub struct Prepared {
     /// Stages joined by exchanges.
     pub plan: Plan,
@@ -43,6 +42,12 @@ pub struct Prepared {
     pub stages: Vec<Arc<dyn Stage>>,
     /// Starts the aggregate of a step on the master.
     pub aggregator: AggregatorFactory,
+}
+
+impl Debug for Prepared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prepared").field("plan", &self.plan).field("stages", &self.stages).finish_non_exhaustive()
+    }
 }
 
 /// Makes a fresh aggregator.
@@ -202,4 +207,11 @@ pub trait StepOutput: Send + Sync {
     /// # Errors
     /// `out` fails.
     fn report(&self, out: &mut dyn io::Write) -> io::Result<()>;
+    /// What `--output` writes where no format is asked for: the program's own output function, else every row as JSON lines.
+    ///
+    /// # Errors
+    /// `out` fails.
+    fn output(&self, out: &mut dyn io::Write) -> io::Result<()> {
+        self.write(Format::default(), out)
+    }
 }

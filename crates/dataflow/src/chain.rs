@@ -1,0 +1,149 @@
+//! [`Chain`]: the operators of a stage, as one type.
+//!
+//! A chain *folds*: an accumulator goes in by value and comes out by value, so that the whole chain compiles to one loop. There
+//! is no boxing, no dynamic call and no allocation an item; one dynamic call a chunk, and one a block of it.
+
+use std::any::{Any, TypeId, type_name};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::built::Built;
+use crate::error::ProgramError;
+use crate::plan::OperatorPlan;
+use crate::run::ChunkRun;
+use crate::text::{Text, words};
+
+/// A type that can cross a border: it is encoded, and decoded elsewhere.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot cross a border of a flow",
+    label = "must implement `Serialize`, `DeserializeOwned` and `Send`, and borrow nothing",
+    note = "derive `serde::Serialize` and `serde::Deserialize` for it"
+)]
+pub trait Data: Serialize + DeserializeOwned + Send + 'static {}
+
+impl<T: Serialize + DeserializeOwned + Send + 'static> Data for T {}
+
+pub(crate) mod sealed {
+    /// Keeps [`Chain`](super::Chain) ours.
+    #[expect(unnameable_types, reason = "nobody else is to implement it")]
+    pub trait Sealed {}
+}
+
+/// The operators of a stage, fused.
+///
+/// It is written out only in the type of a flow function's result, as `Flow<U, impl Chain<Item = U>>`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a chain of operators",
+    label = "expected what a `Flow` method gives",
+    note = "a flow function that ends in `map`, `filter` and the like returns `Flow<U, impl Chain<Item = U>>`"
+)]
+pub trait Chain: sealed::Sealed + Sized + Send + Sync + 'static {
+    /// What comes out of the last operator.
+    type Item: 'static;
+    /// What a program gives whose flow ends here, where no aggregator is named.
+    type Output: 'static;
+
+    /// Folds the items of the chunk.
+    #[doc(hidden)]
+    fn fold<A, F>(&self, run: &ChunkRun<'_>, acc: A, f: F) -> A
+    where
+        F: FnMut(A, Self::Item) -> A;
+
+    /// Folds the items of the chunk as borrowed bytes. Of use only where `Item` is [`Text`].
+    #[doc(hidden)]
+    #[inline]
+    fn fold_bytes<A, F>(&self, run: &ChunkRun<'_>, acc: A, mut f: F) -> A
+    where
+        F: FnMut(A, &[u8]) -> A,
+    {
+        self.fold(run, acc, |acc, item| match as_text(&item) {
+            Some(text) => f(acc, text),
+            None => acc,
+        })
+    }
+
+    /// Folds the words of the items of the chunk. Of use only where `Item` is [`Text`].
+    #[doc(hidden)]
+    #[inline]
+    fn fold_words<A, F>(&self, run: &ChunkRun<'_>, acc: A, mut f: F) -> A
+    where
+        F: FnMut(A, &[u8]) -> A,
+    {
+        self.fold_bytes(run, acc, |acc, bytes| words(bytes).fold(acc, &mut f))
+    }
+
+    /// Whether the chunks of this input go through this chain.
+    #[doc(hidden)]
+    fn takes(&self, input: u16) -> bool;
+
+    /// What the plan says of this chain.
+    #[doc(hidden)]
+    fn outline(&self) -> Outline;
+
+    /// Ends the flow here.
+    #[doc(hidden)]
+    fn build(self) -> Result<Built<Self::Item, Self::Output>, ProgramError>
+    where
+        Self::Item: Data;
+}
+
+/// What a plan says of a chain.
+#[derive(Debug, Clone)]
+pub struct Outline {
+    /// The type of the items that enter.
+    pub(crate) item: &'static str,
+    /// The operators, in order.
+    pub(crate) operators: Vec<(&'static str, &'static str)>,
+    /// The global reduction that the chain starts behind, if any.
+    pub(crate) behind: Option<&'static str>,
+}
+
+impl Outline {
+    pub(crate) fn then<T>(mut self, operator: &'static str) -> Self {
+        self.operators.push((operator, type_name::<T>()));
+        self
+    }
+
+    /// Refuses operators behind a global reduction.
+    pub(crate) fn check(&self) -> Result<(), ProgramError> {
+        match (self.behind, self.operators.first()) {
+            (Some(reduction), Some(&(operator, _))) => Err(ProgramError::NeedsExchange { operator, reduction }),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn operator_plans(&self) -> Vec<OperatorPlan> {
+        let plan = |&(name, output): &(&str, &str)| OperatorPlan { name: name.to_owned(), output: output.to_owned() };
+        self.operators.iter().map(plan).collect()
+    }
+}
+
+/// Whether `T` is [`Text`]; known when it compiles.
+#[inline]
+pub(crate) fn is_text<T: 'static>() -> bool {
+    TypeId::of::<T>() == TypeId::of::<Text>()
+}
+
+/// The item as a text, if it is one; known when it compiles.
+#[inline]
+pub(crate) fn as_text<T: 'static>(item: &T) -> Option<&Text> {
+    (item as &dyn Any).downcast_ref()
+}
+
+/// The value as another type, if it is of that type; known when it compiles.
+#[inline]
+pub(crate) fn cast<A: 'static, B: 'static>(value: A) -> Option<B> {
+    let mut slot = Some(value);
+    (&mut slot as &mut dyn Any).downcast_mut::<Option<B>>().and_then(Option::take)
+}
+
+/// The value, keeping no chunk alive if it is a text.
+#[inline]
+pub(crate) fn detached<T: 'static>(value: T) -> T {
+    let mut value = value;
+    if let Some(text) = (&mut value as &mut dyn Any).downcast_mut::<Text>() {
+        *text = std::mem::take(text).detached();
+    }
+    value
+}

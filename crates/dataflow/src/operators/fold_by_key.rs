@@ -1,0 +1,36 @@
+//! `fold_by_key`: the values of each key into an accumulator.
+
+use std::marker::PhantomData;
+
+use crate::chain::{Chain, Data};
+use crate::flow::Flow;
+use crate::keyed::{self, Key};
+use crate::reduction::FoldingBy;
+
+impl<K: Key, V: 'static, C: Chain<Item = (K, V)>> Flow<(K, V), C> {
+    /// Folds the values of each key into an accumulator: a global reduction.
+    ///
+    /// An accumulator begins with `init`, takes values by `fold`, and takes others by `merge`. Values meet in any order and
+    /// grouping: the result must not depend on it.
+    ///
+    /// ```
+    /// # use elastic_flow_dataflow::{Flow, TypedProgram};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let program = TypedProgram::new("bits", |pairs: Flow<(char, u32)>| {
+    ///     pairs.fold_by_key(|| 0_u64, |bits, n| bits | 1 << n, |a, b| a | b)
+    /// })?;
+    /// assert_eq!(program.on([('a', 0_u32), ('b', 1), ('a', 2)])?, [('a', 5), ('b', 2)]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn fold_by_key<A, I, F, M>(self, init: I, fold: F, merge: M) -> Flow<(K, A)>
+    where
+        A: Data,
+        I: Fn() -> A + Send + Sync + 'static,
+        F: Fn(A, V) -> A + Send + Sync + 'static,
+        M: Fn(A, A) -> A + Send + Sync + 'static,
+    {
+        let reduction = FoldingBy { init, fold, merge, value: PhantomData };
+        Flow::behind("fold_by_key", keyed::reduced(self.chain, "fold_by_key", reduction))
+    }
+}

@@ -1,0 +1,69 @@
+//! `try_map`: one item to one, or an error.
+
+use std::fmt::Display;
+
+use elastic_flow_wire::message::FailureKind;
+
+use super::{chain_link, link_type};
+use crate::chain::Chain;
+use crate::flow::Flow;
+use crate::run::ChunkRun;
+
+link_type! {
+    /// The link that [`Flow::try_map`] adds.
+    TryMap, "TryMap"
+}
+
+impl<T, C: Chain<Item = T>> Flow<T, C> {
+    /// Makes another item of each; an error fails the attempt, with its text and the position of the item in its chunk.
+    ///
+    /// ```
+    /// # use elastic_flow_dataflow::{Flow, Text, TypedProgram};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let program = TypedProgram::new("numbers", |lines: Flow<Text>| {
+    ///     lines.try_map(|line| line.to_str_lossy().parse::<u64>())
+    /// })?;
+    /// assert_eq!(program.on(["7", "8"])?, [7, 8]);
+    /// let error = program.on(["7", "x"]).unwrap_err();
+    /// assert_eq!(error.to_string(), "item 1: invalid digit found in string");
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[inline]
+    pub fn try_map<U: 'static, E: Display, F>(self, f: F) -> Flow<U, TryMap<C, F>>
+    where
+        F: Fn(T) -> Result<U, E> + Send + Sync + 'static,
+    {
+        Flow::of(TryMap { inner: self.chain, f })
+    }
+}
+
+impl<C, F, U, E> Chain for TryMap<C, F>
+where
+    C: Chain,
+    F: Fn(C::Item) -> Result<U, E> + Send + Sync + 'static,
+    U: 'static,
+    E: Display,
+{
+    type Item = U;
+    chain_link!("try_map");
+
+    #[inline]
+    fn fold<A, G>(&self, run: &ChunkRun<'_>, acc: A, mut g: G) -> A
+    where
+        G: FnMut(A, Self::Item) -> A,
+    {
+        self.inner.fold(run, acc, |acc, item| {
+            if run.is_halted() {
+                return acc;
+            }
+            match (self.f)(item) {
+                Ok(item) => g(acc, item),
+                Err(error) => {
+                    run.fail_item(FailureKind::User, error.to_string());
+                    acc
+                }
+            }
+        })
+    }
+}

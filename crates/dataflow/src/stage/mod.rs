@@ -1,0 +1,139 @@
+//! The running of a stage over the chunks of a task.
+
+pub(crate) mod rows;
+mod timer;
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use elastic_flow_receipt::StageId;
+use elastic_flow_wire::CodecError;
+use elastic_flow_wire::message::{ChunkRead, FailureKind, Segment, TaskChunk};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::run::{ChunkFailure, ChunkRun, panic_message};
+use crate::seam::{Stage, TaskContext, TaskFailure, TaskOutput};
+use crate::source::{self, OpenFailure};
+use timer::Timer;
+
+/// What a stage does with its items.
+pub(crate) trait Body: Send + Sync + 'static {
+    /// Output in the making.
+    type Partial;
+
+    /// Whether a task gives one output for all its chunks, rather than one a chunk.
+    const COMBINES: bool;
+
+    /// For the debug form.
+    const NAME: &'static str;
+
+    /// Whether the chunks of this input go through the stage.
+    fn takes(&self, input: u16) -> bool;
+
+    /// An empty output.
+    fn start(&self) -> Self::Partial;
+
+    /// Takes a chunk in. A failure is left with `run`.
+    fn fold(&self, run: &ChunkRun<'_>, partial: &mut Self::Partial);
+
+    /// Encodes the output, and counts its rows.
+    fn encode(&self, partial: Self::Partial) -> Result<(u64, Bytes), CodecError>;
+}
+
+/// A [`Body`] as the rest of the engine sees it.
+pub(crate) struct StageOf<B>(pub(crate) B);
+
+impl<B: Body> fmt::Debug for StageOf<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("StageOf").field(&B::NAME).finish()
+    }
+}
+
+impl<B: Body> Stage for StageOf<B> {
+    fn id(&self) -> StageId {
+        StageId(0)
+    }
+
+    fn run(&self, chunks: &[TaskChunk], context: &TaskContext) -> Result<TaskOutput, TaskFailure> {
+        let mut reads = Vec::with_capacity(chunks.len());
+        let mut segments = Vec::with_capacity(if B::COMBINES { 1 } else { chunks.len() });
+        let mut combined = None;
+        for chunk in chunks {
+            if context.stop.load(Ordering::Relaxed) {
+                return Err(TaskFailure::Stopped);
+            }
+            let timer = Timer::start();
+            let partial = match combined.take() {
+                Some(partial) => partial,
+                None => self.guarded(chunk, None, || self.0.start())?,
+            };
+            let (read, partial) = self.run_chunk(chunk, context, partial)?;
+            if B::COMBINES {
+                combined = Some(partial);
+            } else {
+                segments.push(self.segment(chunk, partial)?);
+            }
+            reads.push(ChunkRead { nanos: timer.nanos(), ..read });
+        }
+        if let (Some(partial), Some(first)) = (combined, chunks.first()) {
+            segments.push(self.segment(first, partial)?);
+        }
+        Ok(TaskOutput { chunks: reads, segments })
+    }
+}
+
+impl<B: Body> StageOf<B> {
+    fn run_chunk(
+        &self,
+        chunk: &TaskChunk,
+        context: &TaskContext,
+        mut partial: B::Partial,
+    ) -> Result<(ChunkRead, B::Partial), TaskFailure> {
+        if !self.0.takes(chunk.input) {
+            let message = format!("the flow takes no input of index {}: name the inputs that it asks for", chunk.input);
+            return Err(failed(chunk, FailureKind::Program, None, message));
+        }
+        let feed = match source::open(chunk) {
+            Ok(feed) => feed,
+            Err(OpenFailure::NotHere { message }) => {
+                return Err(TaskFailure::NotHere { receipts: vec![chunk.receipt], message });
+            }
+            Err(OpenFailure::Failed { kind, message }) => return Err(failed(chunk, kind, None, message)),
+        };
+        let run = ChunkRun::new(context, chunk.input, feed);
+        self.guarded(chunk, Some(&run), || self.0.fold(&run, &mut partial))?;
+        match run.take_failure() {
+            None => {}
+            Some(ChunkFailure::Stopped) => return Err(TaskFailure::Stopped),
+            Some(ChunkFailure::Failed { kind, item, message }) => return Err(failed(chunk, kind, item, message)),
+        }
+        let read = ChunkRead { receipt: chunk.receipt, entries: run.position(), bytes: run.bytes(), nanos: 0 };
+        Ok((read, partial))
+    }
+
+    fn segment(&self, first: &TaskChunk, partial: B::Partial) -> Result<Segment, TaskFailure> {
+        let encoded = self.guarded(first, None, || self.0.encode(partial))?;
+        let (rows, body) = encoded.map_err(|error| failed(first, FailureKind::User, None, error.to_string()))?;
+        Ok(Segment { receipt: first.receipt, rows, digest: xxh3_64(&body), body })
+    }
+
+    /// Runs user code; its panic becomes a failure of the chunk, at the item that was at work.
+    fn guarded<R>(
+        &self,
+        chunk: &TaskChunk,
+        run: Option<&ChunkRun<'_>>,
+        code: impl FnOnce() -> R,
+    ) -> Result<R, TaskFailure> {
+        // What the code has touched is dropped with the attempt, so that nobody sees it half-done.
+        catch_unwind(AssertUnwindSafe(code)).map_err(|payload| {
+            let item = run.map(ChunkRun::position);
+            failed(chunk, FailureKind::Panic, item, panic_message(payload.as_ref()))
+        })
+    }
+}
+
+fn failed(chunk: &TaskChunk, kind: FailureKind, item: Option<u64>, message: String) -> TaskFailure {
+    TaskFailure::Failed { kind, receipt: Some(chunk.receipt), item, message }
+}
