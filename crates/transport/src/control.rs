@@ -19,6 +19,10 @@ use crate::stats::Direction;
 
 /// Control messages of one peer that the consumer has not yet taken. Beyond it, the connection is not read on.
 const INBOX_MESSAGES: usize = 4096;
+/// Heartbeats of one peer that the consumer has not yet taken. They may be large, and only the latest are worth anything.
+const INBOX_BEATS: usize = 4;
+/// The longest goodbye that is passed on, in characters.
+const GOODBYE_CHARS: usize = 400;
 /// Messages that go out in one write.
 const BATCH_BYTES: usize = 64 * 1024;
 
@@ -68,7 +72,8 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
 async fn receive<S: AsyncRead + Unpin>(link: &Link, reader: &mut Reader<S>) -> End {
     let start = Instant::now();
     let mut peer = Liveness::new(Duration::ZERO, link.shared.config.dead_after);
-    let places = Arc::new(Semaphore::new(INBOX_MESSAGES));
+    let places =
+        Places { commands: Arc::new(Semaphore::new(INBOX_MESSAGES)), beats: Arc::new(Semaphore::new(INBOX_BEATS)) };
     loop {
         loop {
             match reader.ready() {
@@ -78,7 +83,8 @@ async fn receive<S: AsyncRead + Unpin>(link: &Link, reader: &mut Reader<S>) -> E
                     }
                     let booked = link.shared.book(link.node, Direction::Received, Lane::Control, &message, span);
                     match take(link, &places, message, booked.1).await {
-                        Ok(None) => {}
+                        // If that took its time, nobody listened meanwhile, and silence does not count.
+                        Ok(None) => peer.heard(start.elapsed()),
                         Ok(Some(why)) => return End::Goodbye(why),
                         Err(violation) => return End::Violation(violation),
                     }
@@ -87,7 +93,6 @@ async fn receive<S: AsyncRead + Unpin>(link: &Link, reader: &mut Reader<S>) -> E
                 Err(error) => return error.into(),
             }
         }
-        // What was read while the consumer was behind counts as heard when it is read, not when it came.
         match timeout_at(start + peer.deadline(), reader.fill()).await {
             Ok(Ok(true)) => peer.heard(start.elapsed()),
             Ok(Ok(false)) => return if reader.within_message() { End::Closed } else { End::Eof },
@@ -98,28 +103,32 @@ async fn receive<S: AsyncRead + Unpin>(link: &Link, reader: &mut Reader<S>) -> E
     }
 }
 
+/// Places in the inbox for one peer's control messages.
+struct Places {
+    commands: Arc<Semaphore>,
+    beats: Arc<Semaphore>,
+}
+
 /// Acts on a message, or hands it to the consumer. Gives the reason of a goodbye.
-async fn take(
-    link: &Link,
-    places: &Arc<Semaphore>,
-    message: Message,
-    wire_bytes: u64,
-) -> Result<Option<String>, Violation> {
+async fn take(link: &Link, places: &Places, message: Message, wire_bytes: u64) -> Result<Option<String>, Violation> {
     let place = match &message {
         Message::Credit(bytes) => {
             link.send_credit.grant(*bytes)?;
             return Ok(None);
         }
-        Message::Goodbye(why) => return Ok(Some(why.clone())),
+        // A peer's text reaches logs and terminals.
+        Message::Goodbye(why) => {
+            return Ok(Some(why.chars().filter(|it| !it.is_control()).take(GOODBYE_CHARS).collect()));
+        }
         // The next one says more; none is worth stopping for.
-        Message::Heartbeat(_) => Arc::clone(places).try_acquire_owned().ok(),
+        Message::Heartbeat(_) => Arc::clone(&places.beats).try_acquire_owned().ok(),
         Message::Notice(_)
         | Message::Assign(_)
         | Message::Ack(_)
         | Message::Revoke(_)
         | Message::Release(_)
         | Message::Result(_)
-        | Message::Draining => Arc::clone(places).acquire_owned().await.ok(),
+        | Message::Draining => Arc::clone(&places.commands).acquire_owned().await.ok(),
     };
     let Some(place) = place else {
         link.shared.stats.heartbeat_dropped();

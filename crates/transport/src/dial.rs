@@ -7,7 +7,7 @@ use std::time::Duration;
 use elastic_flow_clock::SeededRng;
 use elastic_flow_receipt::NodeId;
 use elastic_flow_wire::{Challenge, Channel, Role};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::backoff::Backoff;
 use crate::event::{PeerInfo, TransportEvent};
@@ -97,13 +97,16 @@ impl<N: Net> Dial<N> {
             let Some(attempt) = closing.run_until_cancelled(self.attempt()).await else { return };
             let error = match attempt {
                 Ok((peer, pair)) => {
-                    self.backoff.succeeded();
+                    let up = Instant::now();
                     self.shared.connect(peer.node);
                     link::run(self.net.clone(), Arc::clone(&self.shared), peer, pair).await;
                     if closing.is_cancelled() {
                         return;
                     }
-                    // A listener that drops us at once must not be dialled in a tight loop.
+                    // A listener that takes us and drops us at once is not dialled in a tight loop.
+                    if up.elapsed() > self.shared.config.dead_after {
+                        self.backoff.succeeded();
+                    }
                     None
                 }
                 Err(error) => Some(error),

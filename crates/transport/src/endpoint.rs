@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use elastic_flow_clock::Clock;
 use elastic_flow_wire::Role;
 use elastic_flow_wire::message::Pulse;
+use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -24,7 +25,16 @@ use crate::stats::TransportStats;
 /// The tasks of an endpoint, in the order in which they end.
 struct Owned {
     main: JoinSet<()>,
-    hub: HubOwner,
+    hub: Option<HubOwner>,
+}
+
+/// Ends the events when the main task ends, in whatever way.
+struct CloseInbox(Arc<Shared>);
+
+impl Drop for CloseInbox {
+    fn drop(&mut self) {
+        self.0.inbox.close();
+    }
 }
 
 /// A node's place on the network: all parcels of the node pass through it.
@@ -35,7 +45,7 @@ struct Owned {
 pub struct Endpoint {
     shared: Arc<Shared>,
     local_addr: String,
-    owned: Mutex<Option<Owned>>,
+    owned: Mutex<Owned>,
 }
 
 impl fmt::Debug for Endpoint {
@@ -111,13 +121,13 @@ impl Endpoint {
         let (hub, hub_owner) = Hub::start(config.heartbeat_thread).map_err(TransportError::Thread)?;
         let shared = Shared::new(config, hub, clock);
         let main = main(Arc::clone(&shared));
-        let inbox_of = Arc::clone(&shared);
+        let close = CloseInbox(Arc::clone(&shared));
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             main.await;
-            inbox_of.inbox.close();
+            drop(close);
         });
-        let owned = Mutex::new(Some(Owned { main: tasks, hub: hub_owner }));
+        let owned = Mutex::new(Owned { main: tasks, hub: Some(hub_owner) });
         Ok(Self { shared, local_addr, owned })
     }
 
@@ -151,11 +161,11 @@ impl Endpoint {
     /// `deadline` ends what is left at once. Events that are there can still be taken, then `next_event` gives `None`.
     ///
     /// # Cancel safety
-    /// If dropped, the endpoint goes on leaving by itself, and ends when it is dropped.
+    /// If dropped, the endpoint goes on leaving, without the deadline; calling it again waits for the end.
     pub async fn shutdown(&self, deadline: Duration) {
         self.shared.closing.cancel();
-        let owned = self.owned.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(Owned { mut main, hub }) = owned else { return };
+        let mut owned = self.owned.lock().await;
+        let Owned { main, hub } = &mut *owned;
         // A panic of the main task is printed where it happened; the events end all the same.
         let ended = timeout(deadline, async { while main.join_next().await.is_some() {} }).await;
         if ended.is_err() {
@@ -163,8 +173,9 @@ impl Endpoint {
         }
         self.shared.abort.cancel();
         while main.join_next().await.is_some() {}
-        hub.join().await;
-        self.shared.inbox.close();
+        if let Some(hub) = hub.take() {
+            hub.join().await;
+        }
     }
 }
 

@@ -30,7 +30,7 @@ use crate::lane::MessageKind;
 use crate::net::Net;
 use crate::pipe::{CONTROL_READ_BYTES, DATA_READ_BYTES, MessageReader, MessageWriter, PipeError, Read, Span, Wired};
 use crate::sender::{Outbox, Outgoing, cost_bytes, peer_sender};
-use crate::shared::Shared;
+use crate::shared::{Queued, Shared};
 use crate::stats::Direction;
 
 /// How long one connection waits for the end of the other: what was said last may still be under way.
@@ -161,11 +161,18 @@ pub(crate) async fn run<N: Net>(net: N, shared: Arc<Shared>, peer: PeerInfo, pai
         why: OnceLock::new(),
         shared: Arc::clone(&shared),
     });
+    // Its rise and its fall: a consumer that takes nothing gets no more links.
+    let places = link.stop.run_until_cancelled(Arc::clone(&shared.borders).acquire_many_owned(2)).await;
+    let Some(Ok(mut rise)) = places else {
+        shared.disconnect(node);
+        return DownReason::Left;
+    };
+    let fall = rise.split(1);
     shared.stats.link_up();
     tracing::info!(peer = %peer.name, node = %Hex(node), address = %peer.address, "connected");
     // Held to the end: a consumer that only listens does not end the link by dropping its sender.
     let kept = sender.clone();
-    shared.inbox.push_border(TransportEvent::Up { peer, sender }.into());
+    shared.inbox.push_border(Queued { event: TransportEvent::Up { peer, sender }, _place: Some(rise) });
 
     let (ended, control_end) = oneshot::channel();
     let mut control_end = ControlEnd(Some(control_end));
@@ -188,7 +195,8 @@ pub(crate) async fn run<N: Net>(net: N, shared: Arc<Shared>, peer: PeerInfo, pai
     shared.stats.link_down();
     shared.disconnect(node);
     tracing::info!(node = %Hex(node), %reason, "disconnected");
-    shared.inbox.push_border(TransportEvent::Down { node, reason: reason.clone() }.into());
+    let event = TransportEvent::Down { node, reason: reason.clone() };
+    shared.inbox.push_border(Queued { event, _place: fall });
     reason
 }
 

@@ -9,7 +9,7 @@ use elastic_flow_clock::Clock;
 use elastic_flow_receipt::NodeId;
 use elastic_flow_wire::Lane;
 use elastic_flow_wire::message::{Message, Pulse};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::EndpointConfig;
@@ -46,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) closing: CancellationToken,
     /// Leave now.
     pub(crate) abort: CancellationToken,
+    /// Places for the rise and fall of links that the consumer has not yet taken.
+    pub(crate) borders: Arc<Semaphore>,
     pulse: Mutex<PulseFn>,
     /// Nodes whose link is up.
     connected: Mutex<BTreeSet<NodeId>>,
@@ -65,6 +67,7 @@ fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Shared {
     pub(crate) fn new(config: EndpointConfig, hub: Hub, clock: Arc<dyn Clock>) -> Arc<Self> {
         let stats = Throughput::new(config.on_parcel.clone());
+        let borders = config.max_connections.saturating_mul(4).clamp(4, Semaphore::MAX_PERMITS);
         Arc::new(Self {
             config,
             stats,
@@ -73,6 +76,7 @@ impl Shared {
             clock,
             closing: CancellationToken::new(),
             abort: CancellationToken::new(),
+            borders: Arc::new(Semaphore::new(borders)),
             pulse: Mutex::new(Arc::new(Pulse::default)),
             connected: Mutex::default(),
         })

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use elastic_flow_receipt::NodeId;
 use elastic_flow_wire::frame::{HEADER_BYTES, MAGIC};
-use elastic_flow_wire::message::Message;
+use elastic_flow_wire::message::{Message, Pulse};
 use elastic_flow_wire::{Channel, Lane, MessageEncoder, Role};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -184,6 +184,49 @@ pub async fn credit_cannot_be_overdrawn<N: Net>(net: N, addr: &str) {
     };
     let (_, reason) = down(&forger.master).await;
     assert!(matches!(reason, DownReason::Protocol(Violation::NoCredit { .. })), "{reason:?}");
+}
+
+/// A frame that begins and does not end is not waited for, although heartbeats go on.
+///
+/// # Panics
+/// If the promise is broken.
+pub async fn a_frame_that_stalls_ends_the_link<N: Net>(net: N, addr: &str) {
+    let strict = EndpointConfig { dead_after: Duration::from_millis(500), ..master() };
+    let mut forger = forger(&net, addr, strict).await;
+    let frames = forger.frames(&[result(1, bytes_of(1_000))]);
+    forger.data.stream.write_all(&frames[..HEADER_BYTES + 1]).await.unwrap();
+    let wires = forger.control.wires;
+    let mut encoder = MessageEncoder::new(wires.frames_out, None, wires.key_out).unwrap();
+    let stream = &mut forger.control.stream;
+    let beating = async {
+        let mut beat = tokio::time::interval(Duration::from_millis(50));
+        loop {
+            beat.tick().await;
+            let mut out = BytesMut::new();
+            encoder.push(&Message::Heartbeat(Pulse::default()), Lane::Control, &mut out).unwrap();
+            // It is closed in the end.
+            stream.write_all(&out).await.ok();
+        }
+    };
+    let reason = tokio::select! {
+        biased;
+        (_, reason) = down(&forger.master) => reason,
+        () = beating => unreachable!("it beats for ever"),
+    };
+    assert_eq!(reason, DownReason::Silent);
+    assert!(forger.master.stats().control_received.messages > 3, "the heartbeats were heard");
+}
+
+/// What a peer says on leaving is cut, and stripped of what could upset a terminal.
+///
+/// # Panics
+/// If the promise is broken.
+pub async fn a_goodbye_is_fit_to_be_shown<N: Net>(net: N, addr: &str) {
+    let link = connected(&net, addr, master(), worker()).await;
+    let rude = format!("\u{1b}[2J\n{}", "x".repeat(100_000));
+    link.to_master.try_send_control(Message::Goodbye(rude)).unwrap();
+    let (_, reason) = down(&link.master).await;
+    assert_eq!(reason, DownReason::Goodbye(format!("[2J{}", "x".repeat(397))));
 }
 
 /// Strangers are limited in number and time, and workers get in all the same.

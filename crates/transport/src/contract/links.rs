@@ -209,6 +209,19 @@ pub async fn silence_kills<N: Net>(net: N, addr: &str) {
     assert_eq!(down(&link.master).await, (NodeId(2), DownReason::Silent));
 }
 
+/// A consumer that is behind loses heartbeats, and nothing else.
+///
+/// # Panics
+/// If the promise is broken.
+pub async fn heartbeats_that_nobody_takes_are_dropped<N: Net>(net: N, addr: &str) {
+    let quick = EndpointConfig { heartbeat_every: Duration::from_millis(2), ..worker() };
+    let link = connected(&net, addr, master(), quick).await;
+    until(|| link.master.stats().heartbeats_dropped > 3).await;
+    link.to_master.send(Message::Draining).await.unwrap();
+    assert_eq!(message(&link.master).await.0, Message::Draining);
+    assert_eq!(link.master.stats().links_up, 1);
+}
+
 /// An orderly end loses nothing and says why.
 ///
 /// # Panics
