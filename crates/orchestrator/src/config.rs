@@ -1,0 +1,167 @@
+//! Settings of master and worker, with their defaults in one place.
+
+use std::time::Duration;
+
+use elastic_flow_wire::Compression;
+
+/// Bytes of a chunk of a split at the start of a step.
+pub const CHUNK_BYTES: u64 = 16 << 20;
+/// Smallest chunk that adaptation makes.
+pub const CHUNK_BYTES_MIN: u64 = 1 << 20;
+/// Largest chunk that adaptation makes.
+pub const CHUNK_BYTES_MAX: u64 = 64 << 20;
+/// Items of a chunk of an enumerable source.
+pub const CHUNK_ITEMS: u64 = 3_000;
+/// Credit of a link in bytes.
+pub const CREDIT_BYTES: u64 = 8 << 20;
+/// Port of the cluster.
+pub const CLUSTER_PORT: u16 = 7117;
+/// Port of the admin face.
+pub const ADMIN_PORT: u16 = 7118;
+
+/// How the distributer picks a worker.
+#[derive(Debug, Clone, Copy, Default)]
+pub enum MethodKind {
+    /// The one with the fewest open receipts.
+    #[default]
+    LeastOpenReceipts,
+    /// In turn.
+    RoundRobin,
+    /// One's own.
+    Custom(fn() -> Box<dyn crate::master::Distribute>),
+}
+
+/// What the deciding code of a master needs to know.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// Where a chunk's size starts, in bytes (splits).
+    pub chunk_bytes: u64,
+    /// Whether chunk sizes follow the time that chunks take.
+    pub chunk_adapts: bool,
+    /// Items of a chunk (enumerables).
+    pub chunk_items: u64,
+    /// Tasks open on a worker for each of its slots: one at work and the rest ahead.
+    pub open_per_slot: u32,
+    /// Most chunks in one task.
+    pub task_chunks_max: u32,
+    /// Failures of a chunk until it is set aside.
+    pub max_attempts: u32,
+    /// Losses of a chunk until it runs alone; one more sets it aside.
+    pub max_losses: u32,
+    /// Items or chunks that may be set aside in a step that still completes.
+    pub max_skips: u64,
+    /// First wait before a failed chunk is tried again; doubles up to 32 times this.
+    pub retry_backoff: Duration,
+    /// How long a running step waits for a worker when there is none.
+    pub grace: Duration,
+    /// How long an attempt may be unknown to the worker that was given it until it counts as lost on the way.
+    pub reconcile_after: Duration,
+    /// Whether a worker of another build may run chunks if plan and schema are equal.
+    pub allow_mixed_builds: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            chunk_bytes: CHUNK_BYTES,
+            chunk_adapts: true,
+            chunk_items: CHUNK_ITEMS,
+            open_per_slot: 3,
+            task_chunks_max: 8,
+            max_attempts: 4,
+            max_losses: 3,
+            max_skips: 0,
+            retry_backoff: Duration::from_millis(100),
+            grace: Duration::from_secs(30),
+            reconcile_after: Duration::from_secs(3),
+            allow_mixed_builds: false,
+        }
+    }
+}
+
+/// What every node needs to take part.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    /// The cluster's name.
+    pub cluster: String,
+    /// This node's name.
+    pub name: String,
+    /// The cluster's secret; none only for nodes in one process.
+    pub secret: Option<elastic_flow_wire::Secret>,
+    /// Whether somebody gave that secret on purpose; one that was made by itself is good on one machine only.
+    pub key_given: bool,
+    /// Compression of parcels.
+    pub compress: Compression,
+    /// Interval of heartbeats.
+    pub heartbeat_every: Duration,
+    /// Silence after which a peer is dead.
+    pub dead_after: Duration,
+    /// Whether a listener beyond loopback may do without TLS.
+    pub insecure_plaintext: bool,
+    /// Digest of the executable, equal for equal builds.
+    pub build: u128,
+    /// Time for open work when the node is asked to stop.
+    pub shutdown_grace: Duration,
+}
+
+/// A master's configuration.
+#[derive(Debug, Clone)]
+pub struct MasterConfig {
+    /// What every node needs.
+    pub node: NodeConfig,
+    /// Where it listens for workers: `host:port`, port 0 chosen by the system.
+    pub listen: String,
+    /// How workers are picked.
+    pub method: MethodKind,
+    /// The deciding code's settings.
+    pub settings: Settings,
+    /// What a write to the journal has survived when it is acknowledged.
+    pub durability: elastic_flow_store::Durability,
+    /// Whether payloads are stored before they are sent.
+    pub keep_payloads: KeepPayloads,
+    /// How long results of ended steps are kept.
+    pub keep_results: Duration,
+}
+
+/// When payloads of enumerable chunks go to the store.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum KeepPayloads {
+    /// When an attempt fails, a worker is lost, or the step stops without it.
+    #[default]
+    Unfinished,
+    /// Before they are sent.
+    Always,
+}
+
+/// Gives the last log lines of this node.
+pub type LogTail = std::sync::Arc<dyn Fn() -> Vec<String> + Send + Sync>;
+
+/// Gives this node's metrics in Prometheus text.
+pub type RenderMetrics = std::sync::Arc<dyn Fn() -> String + Send + Sync>;
+
+/// A worker's configuration.
+#[derive(Clone)]
+pub struct WorkerConfig {
+    /// What every node needs.
+    pub node: NodeConfig,
+    /// The master's address.
+    pub master: String,
+    /// Compute threads.
+    pub slots: u32,
+    /// The folders under which it may read splits.
+    pub roots: elastic_flow_dataflow::source::DataRoots,
+    /// The last log lines, for failures.
+    pub log_tail: Option<LogTail>,
+    /// The node's metrics, which travel with its heartbeats.
+    pub metrics: Option<RenderMetrics>,
+}
+
+impl std::fmt::Debug for WorkerConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WorkerConfig")
+            .field("node", &self.node)
+            .field("master", &self.master)
+            .field("slots", &self.slots)
+            .finish_non_exhaustive()
+    }
+}

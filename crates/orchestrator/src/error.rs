@@ -1,0 +1,25 @@
+//! Why a node could not start.
+
+use elastic_flow_store::StoreError;
+use elastic_flow_transport::TransportError;
+
+/// Why a node could not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The network side.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The journal says something that this build cannot follow.
+    #[error("cannot go on from the journal: {0}")]
+    Recovery(String),
+    /// The system has no thread left.
+    #[error("cannot start a thread")]
+    Thread(#[source] std::io::Error),
+    /// The system gives no random numbers.
+    #[error("the system gives no random numbers")]
+    Entropy(#[source] std::io::Error),
+}

@@ -1,0 +1,228 @@
+//! The records of the master's journal, and their bytes.
+//!
+//! ```text
+//! +--------+--------+------------------------------------+
+//! | format | kind   | body: the record, in the wire codec |
+//! | u8 = 1 | u8     |                                     |
+//! +--------+--------+------------------------------------+
+//! ```
+//! State is a fold over these records; the live path and recovery share it. An unknown format or kind is refused, never skipped.
+
+use bytes::Bytes;
+use elastic_flow_dataflow::seam::{Cut, SourcePart};
+use elastic_flow_queue::QueueRecord;
+use elastic_flow_receipt::{Attempt, ReceiptId, StageId, StepId};
+use elastic_flow_wire::message::{ChunkRead, FailureKind, Segment};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// Version of the layout of journal records.
+pub const FORMAT: u8 = 1;
+
+/// The master began a life.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterRecord {
+    /// Drawn when the store was made.
+    pub incarnation: u128,
+    /// Raised by one at each start.
+    pub epoch: u64,
+}
+
+/// What was decided when a step started, fixed for its life.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanRecord {
+    /// The step.
+    pub step: StepId,
+    /// Digest of its plan.
+    pub plan: u64,
+    /// The parts of its source, as they were at submission.
+    pub parts: Vec<SourcePart>,
+    /// Build of the master that started it.
+    pub build: u128,
+}
+
+/// The source of a step, as it was found at submission.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceRecord {
+    /// The step.
+    pub step: StepId,
+    /// What the shell needs to cut it: opaque here.
+    pub resolved: Bytes,
+}
+
+/// A chunk that was conceived.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConceivedChunk {
+    /// Its receipt.
+    pub receipt: ReceiptId,
+    /// The receipt that it replays.
+    pub parent: Option<ReceiptId>,
+    /// What it covers and how to read it; the payload of a shipped chunk is empty here, its digest stands beside.
+    pub cut: Cut,
+    /// xxh3 of the payload's body.
+    pub digest: u64,
+}
+
+/// Chunks that were conceived, before any of them is distributed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConceivedRecord {
+    /// The step.
+    pub step: StepId,
+    /// Unix nanoseconds.
+    pub at: u64,
+    /// The chunks, in source order.
+    pub chunks: Vec<ConceivedChunk>,
+    /// Whether the source has been cut to its end.
+    pub exhausted: bool,
+}
+
+/// A task that counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DoneRecord {
+    /// The step.
+    pub step: StepId,
+    /// The attempt that was accepted.
+    pub attempt: Attempt,
+    /// Its stage.
+    pub stage: StageId,
+    /// The generation of its inputs.
+    pub generation: u32,
+    /// The name of the node that ran it.
+    pub node: String,
+    /// What was read of each chunk.
+    pub chunks: Vec<ChunkRead>,
+    /// Its result.
+    pub segments: Vec<Segment>,
+}
+
+/// A chunk that was set aside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetAsideRecord {
+    /// The chunk.
+    pub receipt: ReceiptId,
+    /// Why.
+    pub kind: FailureKind,
+    /// The position of the offending item, where known.
+    pub item: Option<u64>,
+    /// What happened.
+    pub message: String,
+    /// The node's name.
+    pub node: String,
+    /// How often it had failed.
+    pub failures: u32,
+}
+
+/// A step that has ended, its audit closed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClosedRecord {
+    /// The step.
+    pub step: StepId,
+}
+
+/// A record of the journal.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Record {
+    /// The master began a life.
+    Cluster(ClusterRecord),
+    /// The queue changed: a step was submitted, or changed its state.
+    Queue(QueueRecord),
+    /// What was decided for a step at its start.
+    Plan(PlanRecord),
+    /// Chunks were conceived.
+    Conceived(ConceivedRecord),
+    /// A task counts.
+    Done(DoneRecord),
+    /// A chunk was set aside.
+    SetAside(SetAsideRecord),
+    /// A step was closed.
+    Closed(ClosedRecord),
+    /// What a step's source was at submission.
+    Source(SourceRecord),
+}
+
+/// Why bytes are not a journal record.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecordError {
+    /// Too short to have a header.
+    #[error("a journal record of {0} bytes has no header")]
+    Short(usize),
+    /// Written by another version.
+    #[error("the journal has format {found}, this build reads format {FORMAT}; start the build that wrote it, or name another store")]
+    Format {
+        /// What was found.
+        found: u8,
+    },
+    /// Written by a newer version.
+    #[error("the journal has a record of kind {0}, which this build does not know; start the build that wrote it")]
+    Kind(u8),
+    /// The body does not decode.
+    #[error("a journal record of kind {kind} does not decode")]
+    Body {
+        /// The record's kind.
+        kind: u8,
+        /// Why.
+        source: elastic_flow_wire::CodecError,
+    },
+}
+
+impl Record {
+    const fn kind(&self) -> u8 {
+        match self {
+            Self::Cluster(_) => 1,
+            Self::Queue(_) => 2,
+            Self::Plan(_) => 3,
+            Self::Conceived(_) => 4,
+            Self::Done(_) => 5,
+            Self::SetAside(_) => 6,
+            Self::Closed(_) => 7,
+            Self::Source(_) => 8,
+        }
+    }
+
+    /// The record's bytes.
+    ///
+    /// # Errors
+    /// A field is larger than the codec allows.
+    pub fn encode(&self) -> Result<Vec<u8>, elastic_flow_wire::CodecError> {
+        let mut bytes = vec![FORMAT, self.kind()];
+        let body = match self {
+            Self::Cluster(it) => elastic_flow_wire::encode_to_vec(it),
+            Self::Queue(it) => elastic_flow_wire::encode_to_vec(it),
+            Self::Plan(it) => elastic_flow_wire::encode_to_vec(it),
+            Self::Conceived(it) => elastic_flow_wire::encode_to_vec(it),
+            Self::Done(it) => elastic_flow_wire::encode_to_vec(it),
+            Self::SetAside(it) => elastic_flow_wire::encode_to_vec(it),
+            Self::Closed(it) => elastic_flow_wire::encode_to_vec(it),
+            Self::Source(it) => elastic_flow_wire::encode_to_vec(it),
+        }?;
+        bytes.extend_from_slice(&body);
+        Ok(bytes)
+    }
+
+    /// Reads a record.
+    ///
+    /// # Errors
+    /// The bytes are not one record that this build knows, whole.
+    pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
+        let [format, kind, body @ ..] = bytes else { return Err(RecordError::Short(bytes.len())) };
+        if *format != FORMAT {
+            return Err(RecordError::Format { found: *format });
+        }
+        Ok(match kind {
+            1 => Self::Cluster(decode_body(*kind, body)?),
+            2 => Self::Queue(decode_body(*kind, body)?),
+            3 => Self::Plan(decode_body(*kind, body)?),
+            4 => Self::Conceived(decode_body(*kind, body)?),
+            5 => Self::Done(decode_body(*kind, body)?),
+            6 => Self::SetAside(decode_body(*kind, body)?),
+            7 => Self::Closed(decode_body(*kind, body)?),
+            8 => Self::Source(decode_body(*kind, body)?),
+            other => return Err(RecordError::Kind(*other)),
+        })
+    }
+}
+
+fn decode_body<T: DeserializeOwned>(kind: u8, body: &[u8]) -> Result<T, RecordError> {
+    elastic_flow_wire::decode(body).map_err(|source| RecordError::Body { kind, source })
+}

@@ -1,0 +1,207 @@
+//! The thread that merges results as they arrive, and makes and keeps a step's output at its end.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+use elastic_flow_dataflow::seam::{Aggregator, Cover, Cut, StepOutput};
+use elastic_flow_receipt::{ReceiptId, StepId};
+use elastic_flow_store::{Durability, Store, StoreError};
+use elastic_flow_wire::message::{PayloadKind, Segment};
+use tokio::sync::{mpsc, oneshot};
+
+use super::account::Account;
+use super::effects::{Ending, Event};
+use super::source::{ACCOUNT, REST, RESULT};
+
+/// Jobs that wait.
+const JOBS: usize = 4_096;
+
+/// What the thread is to do.
+pub(super) enum Job {
+    /// A step begins.
+    Begin(StepId, Box<dyn Aggregator>),
+    /// Take a task's result in.
+    Merge(StepId, Vec<Segment>),
+    /// The aggregate so far, encoded.
+    Save(StepId, oneshot::Sender<Result<Bytes, String>>),
+    /// The step ends.
+    Finish(Box<Finish>),
+}
+
+/// How a step ends, and what of it is to be kept.
+pub(super) struct Finish {
+    pub(super) step: StepId,
+    pub(super) ending: Ending,
+    pub(super) left: Vec<(ReceiptId, Cut)>,
+    pub(super) account: Arc<Account>,
+    /// The step's source and what was cut of it, where that was not all.
+    pub(super) rest: Option<(Bytes, Vec<Vec<Cover>>)>,
+}
+
+/// What the thread answers.
+pub(super) enum Answer {
+    Event(Event),
+    Output(StepId, Arc<Box<dyn StepOutput>>),
+}
+
+/// The thread and its queue.
+pub(super) struct AggregateThread {
+    jobs: SyncSender<Job>,
+    thread: JoinHandle<()>,
+    /// Bytes of segments that wait.
+    waiting: Arc<AtomicU64>,
+}
+
+impl std::fmt::Debug for AggregateThread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AggregateThread").field("waiting", &self.waiting).finish_non_exhaustive()
+    }
+}
+
+impl AggregateThread {
+    pub(super) fn start(store: Arc<dyn Store>, durability: Durability, answers: mpsc::Sender<Answer>) -> std::io::Result<Self> {
+        let (jobs, queue) = sync_channel(JOBS);
+        let waiting = Arc::new(AtomicU64::new(0));
+        let mut worker = Merger { store, durability, answers, open: None, waiting: Arc::clone(&waiting) };
+        let thread = std::thread::Builder::new().name("aggregate".to_owned()).spawn(move || worker.run(&queue))?;
+        Ok(Self { jobs, thread, waiting })
+    }
+
+    /// Bytes of results that are accepted and not merged yet.
+    pub(super) fn waiting_bytes(&self) -> u64 {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn try_push(&self, job: Job) -> Result<(), Job> {
+        if let Job::Merge(_, segments) = &job {
+            self.waiting.fetch_add(bytes_of(segments), Ordering::Relaxed);
+        }
+        self.jobs.try_send(job).map_err(|error| {
+            let (std::sync::mpsc::TrySendError::Full(job) | std::sync::mpsc::TrySendError::Disconnected(job)) = error;
+            if let Job::Merge(_, segments) = &job {
+                self.waiting.fetch_sub(bytes_of(segments), Ordering::Relaxed);
+            }
+            job
+        })
+    }
+
+    /// Waits until everything is merged and kept. Blocks.
+    pub(super) fn join(self) {
+        drop(self.jobs);
+        if self.thread.join().is_err() {
+            tracing::error!("the aggregate's thread panicked");
+        }
+    }
+}
+
+fn bytes_of(segments: &[Segment]) -> u64 {
+    segments.iter().map(|it| it.body.len() as u64).sum()
+}
+
+struct Merger {
+    store: Arc<dyn Store>,
+    durability: Durability,
+    answers: mpsc::Sender<Answer>,
+    open: Option<(StepId, Box<dyn Aggregator>)>,
+    waiting: Arc<AtomicU64>,
+}
+
+impl Merger {
+    fn run(&mut self, queue: &Receiver<Job>) {
+        while let Ok(job) = queue.recv() {
+            let open = match job {
+                Job::Begin(step, aggregator) => {
+                    self.open = Some((step, aggregator));
+                    true
+                }
+                Job::Merge(step, segments) => self.merge(step, &segments),
+                Job::Save(step, reply) => {
+                    let saved = match &self.open {
+                        Some((open, aggregator)) if *open == step => aggregator.save().map_err(|it| it.to_string()),
+                        _ => Err("it has no aggregate at the moment".to_owned()),
+                    };
+                    // Whoever asked may have stopped waiting.
+                    let _ = reply.send(saved);
+                    true
+                }
+                Job::Finish(finish) => self.finish(*finish),
+            };
+            if !open {
+                return;
+            }
+        }
+    }
+
+    fn merge(&mut self, step: StepId, segments: &[Segment]) -> bool {
+        let merged = match &mut self.open {
+            Some((open, aggregator)) if *open == step => catch_unwind(AssertUnwindSafe(|| {
+                segments.iter().try_for_each(|it| aggregator.merge(it)).map_err(|it| it.to_string())
+            }))
+            .unwrap_or_else(|_| Err("the aggregator panicked".to_owned())),
+            _ => Err("its aggregate is not open: a bug".to_owned()),
+        };
+        self.waiting.fetch_sub(bytes_of(segments), Ordering::Relaxed);
+        match merged {
+            Ok(()) => true,
+            Err(message) => self.answer(Answer::Event(Event::MergeFailed(step, message))),
+        }
+    }
+
+    fn answer(&self, answer: Answer) -> bool {
+        self.answers.blocking_send(answer).is_ok()
+    }
+
+    fn finish(&mut self, finish: Finish) -> bool {
+        let step = finish.step;
+        let aggregator = self.open.take().filter(|(open, _)| *open == step).map(|(_, it)| it);
+        let finished = catch_unwind(AssertUnwindSafe(|| self.keep_and_finish(aggregator, finish)))
+            .unwrap_or_else(|_| Err("the aggregator panicked at its end".to_owned()));
+        let (output, result) = match finished {
+            Ok(output) => (output, Ok(())),
+            Err(message) => (None, Err(message)),
+        };
+        if let Some(output) = output
+            && !self.answer(Answer::Output(step, Arc::new(output)))
+        {
+            return false;
+        }
+        self.answer(Answer::Event(Event::Finished(step, result)))
+    }
+
+    /// Everything that a later question or a replay needs is in the store before the step's end is decided.
+    fn keep_and_finish(
+        &self,
+        aggregator: Option<Box<dyn Aggregator>>,
+        finish: Finish,
+    ) -> Result<Option<Box<dyn StepOutput>>, String> {
+        let step = finish.step;
+        let kept = |it: StoreError| format!("what it leaves cannot be kept: {it}");
+        let partial = !finish.left.is_empty() || finish.rest.is_some() || matches!(finish.ending, Ending::Failed(_));
+        if let Some(aggregator) = &aggregator
+            && (self.store.is_durable() || partial)
+        {
+            let saved = aggregator.save().map_err(|it| format!("its output does not encode: {it}"))?;
+            self.store.put(step, RESULT, &saved, self.durability).map_err(kept)?;
+        }
+        for (receipt, cut) in &finish.left {
+            // A shipped payload without a body went to the store when its attempt failed.
+            if cut.payload.kind == PayloadKind::Split || !cut.payload.body.is_empty() {
+                let bytes = elastic_flow_wire::encode_to_vec(cut).map_err(|it| format!("{receipt} does not encode: {it}"))?;
+                self.store.put(step, &receipt.to_string(), &bytes, self.durability).map_err(kept)?;
+            }
+        }
+        if let Some(rest) = &finish.rest {
+            let rest = elastic_flow_wire::encode_to_vec(rest).map_err(|it| format!("its source does not encode: {it}"))?;
+            self.store.put(step, REST, &rest, self.durability).map_err(kept)?;
+        }
+        if self.store.is_durable() {
+            let account = elastic_flow_wire::encode_to_vec(finish.account.as_ref()).map_err(|it| format!("its account does not encode: {it}"))?;
+            self.store.put(step, ACCOUNT, &account, self.durability).map_err(kept)?;
+        }
+        aggregator.map(|it| it.finish().map_err(|it| format!("its output cannot be made: {it}"))).transpose()
+    }
+}

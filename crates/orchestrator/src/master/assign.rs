@@ -1,0 +1,291 @@
+//! The distributer: conceives chunks, asks for more of the source, and assigns tasks.
+
+use elastic_flow_clock::Mono;
+use elastic_flow_dataflow::seam::Cut;
+use elastic_flow_receipt::{Attempt, ConceivedChunk as LedgerChunk, Cover, NodeId, ReceiptId, StageId, Station, StepId};
+use elastic_flow_wire::message::{Assignment, Message, Payload, PayloadKind, StepNotice, TaskChunk};
+
+use super::core::{MasterCore, Then};
+use super::effects::{Effect, Hook};
+use super::nodes::ChunkFacts;
+use super::run::{Doing, Opening, Run, Task};
+use crate::api::ApiError;
+use crate::config::{CHUNK_BYTES_MAX, CHUNK_BYTES_MIN};
+use crate::journal::{ConceivedChunk, ConceivedRecord, Record};
+
+/// The first stage of every plan, which reads the source.
+const SOURCE_STAGE: StageId = StageId(0);
+/// Payload bytes of shipped chunks that the master holds before it cuts no more, unless nothing else is to be done.
+const SHIPPED_BYTES_MAX: u64 = 32 << 20;
+/// Bytes of a shipped chunk, about: small, since it lives in the master's memory until its result is there.
+const SHIPPED_CHUNK_BYTES: u64 = 2 << 20;
+/// Chunks that are asked for at once, at most.
+const CUTS_AT_ONCE_MAX: u64 = 256;
+/// Pending chunks that are looked at for one that a free worker may take, when earlier ones have to wait for a certain worker.
+const SCAN_MAX: usize = 64;
+/// Bytes of a task, at most, unless its first chunk alone has more.
+const TASK_BYTES_MAX: u64 = 128 << 20;
+/// A chunk is to take about this long; short enough that all slots work to the end.
+const CHUNK_NANOS_AIM: f64 = 250e6;
+
+impl MasterCore {
+    pub(super) fn on_cut(&mut self, wall: u64, step: StepId, cuts: Vec<Cut>, exhausted: bool, out: &mut Vec<Effect>) {
+        let Some(run) = self.run.as_mut().filter(|it| it.step == step && it.cutting) else { return };
+        run.cutting = false;
+        if run.ending.is_some() {
+            return;
+        }
+        run.exhausted = exhausted;
+        self.conceive(wall, cuts.into_iter().map(|cut| (None, cut)).collect(), out);
+    }
+
+    /// Conceives the chunks that a replay takes over from the step that it replays.
+    pub(super) fn conceive_replays(&mut self, step: StepId, replays: Vec<(ReceiptId, Cut)>, cuts: bool, out: &mut Vec<Effect>) {
+        let Some(run) = self.run.as_mut().filter(|it| it.step == step) else { return };
+        run.exhausted = !cuts;
+        let wall = run.started_wall;
+        self.conceive(wall, replays.into_iter().map(|(parent, cut)| (Some(parent), cut)).collect(), out);
+    }
+
+    fn conceive(&mut self, wall: u64, cuts: Vec<(Option<ReceiptId>, Cut)>, out: &mut Vec<Effect>) {
+        let Some(run) = self.run.as_mut() else { return };
+        let (step, exhausted) = (run.step, run.exhausted);
+        let first = run.chunks.len() as u64;
+        let mut chunks = Vec::with_capacity(cuts.len());
+        for (parent, cut) in cuts {
+            let sequence = run.chunks.len() as u64;
+            let receipt = ReceiptId::conceive(step, SOURCE_STAGE, 0, 0, sequence, wall, cut.bytes);
+            let chunk = journalled(receipt, parent, &cut);
+            enter(run, wall, &chunk, cut);
+            chunks.push(chunk);
+        }
+        let last = run.chunks.len() as u64;
+        self.totals.conceived = self.totals.conceived.saturating_add(last.saturating_sub(first));
+        let number = self.journal(Record::Conceived(ConceivedRecord { step, at: wall, chunks, exhausted }), out);
+        self.then(number, Then::Distribute(first..last));
+    }
+
+    pub(super) fn ask_for_cuts(&mut self, out: &mut Vec<Effect>) {
+        let slots = self.nodes.slots();
+        let company = u64::from(self.settings.task_chunks_max);
+        let wanted = slots.saturating_mul(u64::from(self.settings.open_per_slot)).saturating_mul(company.min(4));
+        let Some(run) = self.run.as_mut() else { return };
+        if run.opening == Opening::Asked || run.cutting || run.exhausted || run.ending.is_some() {
+            return;
+        }
+        // Lazily: nothing before a worker could take it, and nothing beyond what the open tasks and their successors need.
+        let ahead = (run.pending.len() as u64).saturating_add(run.conceived);
+        let ships = run.chunks.first().is_some_and(|it| it.cut.payload.kind != PayloadKind::Split);
+        if slots == 0 || ahead >= wanted || (ships && run.shipped_bytes >= SHIPPED_BYTES_MAX) {
+            return;
+        }
+        run.cutting = true;
+        let chunks = if run.chunks.is_empty() { slots } else { wanted.saturating_sub(ahead) };
+        let target_bytes = if ships || run.bytes_total().is_none() {
+            SHIPPED_CHUNK_BYTES
+        } else {
+            chunk_bytes(&self.settings, run, slots)
+        };
+        out.push(Effect::Cut {
+            step: run.step,
+            chunks: u32::try_from(chunks.clamp(1, CUTS_AT_ONCE_MAX)).unwrap_or(1),
+            target_bytes,
+            target_items: self.settings.chunk_items,
+        });
+    }
+
+    pub(super) fn distribute(&mut self, now: Mono, out: &mut Vec<Effect>) {
+        let Some(run) = self.run.as_ref() else { return };
+        if run.opening == Opening::Asked || run.ending.is_some() || run.pending.is_empty() {
+            return;
+        }
+        let mut from = 0;
+        let mut scanned = 0;
+        while scanned < SCAN_MAX && self.nodes.free(self.settings.open_per_slot) > 0 {
+            let Some(first) = self.run.as_ref().and_then(|it| it.pending.range(from..).next().copied()) else { break };
+            from = first.saturating_add(1);
+            match self.worker_for(first) {
+                None => scanned = scanned.saturating_add(1),
+                Some(node) => {
+                    let chunks = self.company(first);
+                    from = chunks.last().map_or(from, |it| it.saturating_add(1));
+                    self.assign(now, node, chunks, out);
+                }
+            }
+        }
+    }
+
+    fn worker_for(&mut self, sequence: u64) -> Option<NodeId> {
+        let run = self.run.as_ref()?;
+        let chunk = run.chunk(sequence)?;
+        let part = chunk.cut.covers.first().and_then(|it| run.parts.get(it.part as usize)).map_or("", |it| it.name.as_str());
+        let facts = ChunkFacts { receipt: chunk.receipt, bytes: chunk.cut.bytes, part };
+        let alone = chunk.losses >= self.settings.max_losses;
+        self.nodes.pick(self.method.as_mut(), facts, &chunk.failed_on, alone, self.settings.open_per_slot)
+    }
+
+    /// The chunks that share a task with `first`: many while there is much to do, few towards the end, so that all slots work.
+    fn company(&self, first: u64) -> Vec<u64> {
+        let Some(run) = self.run.as_ref() else { return Vec::new() };
+        let shares = self.nodes.slots().max(1).saturating_mul(u64::from(self.settings.open_per_slot));
+        let by_count = (run.pending.len() as u64).div_ceil(shares).clamp(1, u64::from(self.settings.task_chunks_max));
+        let bytes_max = match run.bytes_total() {
+            Some(total) => {
+                let rest = total.saturating_sub(run.bytes_done);
+                (rest / shares).clamp(1, TASK_BYTES_MAX)
+            }
+            None => TASK_BYTES_MAX,
+        };
+        let company_of = |sequence| {
+            run.chunk(sequence).map_or(1, |it| if it.losses >= self.settings.max_losses { 1 } else { u64::from(it.company) })
+        };
+        let mut most = by_count.min(company_of(first));
+        let mut bytes = run.chunk(first).map_or(0, |it| it.cut.bytes);
+        let mut chunks = vec![first];
+        for sequence in run.pending.range(first.saturating_add(1)..).copied() {
+            let Some(chunk) = run.chunk(sequence) else { break };
+            most = most.min(company_of(sequence));
+            bytes = bytes.saturating_add(chunk.cut.bytes);
+            if chunks.len() as u64 >= most || bytes > bytes_max || !chunk.failed_on.is_empty() {
+                break;
+            }
+            chunks.push(sequence);
+        }
+        chunks
+    }
+
+    fn assign(&mut self, now: Mono, node: NodeId, sequences: Vec<u64>, out: &mut Vec<Effect>) {
+        self.attempts = self.attempts.saturating_add(1);
+        let attempt = Attempt { epoch: self.epoch, number: self.attempts };
+        let worker = self.nodes.name(node);
+        let Some(run) = self.run.as_mut() else { return };
+        let Some(entry) = self.nodes.by_id.get_mut(&node) else { return };
+        if !std::mem::replace(&mut entry.notified, true) {
+            out.push(Effect::Send(node, Message::Notice(notice(run))));
+        }
+        entry.open.insert(attempt);
+        entry.open_chunks = entry.open_chunks.saturating_add(sequences.len() as u64);
+        let mut chunks = Vec::with_capacity(sequences.len());
+        for sequence in &sequences {
+            run.to(*sequence, Doing::Open(attempt), now);
+            let Some(chunk) = run.chunk(*sequence) else { continue };
+            let (receipt, input, bytes) = (chunk.receipt, chunk.cut.input, chunk.cut.bytes);
+            chunks.push(TaskChunk { receipt, input, payload: chunk.cut.payload.clone() });
+            let entries = chunk.cut.entries;
+            for station in [Station::Distributed, Station::Sent] {
+                run.mark(&receipt, station, Some(node), self.wall);
+            }
+            if self.observing {
+                let event = crate::interceptor::ChunkEvent {
+                    receipt,
+                    node: self.name.clone(),
+                    peer: Some(worker.clone()),
+                    entries,
+                    bytes,
+                    error: None,
+                };
+                out.push(Effect::Observe(super::effects::Observation::Chunk(Hook::Distributed, event.clone())));
+                out.push(Effect::Observe(super::effects::Observation::Chunk(Hook::Sent, event)));
+            }
+        }
+        self.totals.distributed = self.totals.distributed.saturating_add(sequences.len() as u64);
+        let step = run.step;
+        run.tasks.insert(attempt, Task { node, chunks: sequences, sent_at: now });
+        out.push(Effect::Send(node, Message::Assign(Assignment { attempt, step, stage: SOURCE_STAGE, generation: 0, chunks })));
+    }
+
+    /// The master has turned a split into bytes, or could not: then its own copy is gone or changed as well, and no retry helps.
+    pub(super) fn on_shipped(&mut self, now: Mono, receipt: ReceiptId, result: Result<Payload, String>, out: &mut Vec<Effect>) {
+        let Some(run) = self.run.as_mut().filter(|it| it.step == receipt.step) else { return };
+        if run.known(&receipt).is_none_or(|it| it.doing != Doing::Shipping) {
+            return;
+        }
+        match result {
+            Ok(payload) => run.refill(&receipt, payload, now),
+            Err(message) => self.set_aside(receipt, elastic_flow_wire::message::FailureKind::Source, None, message, None, out),
+        }
+    }
+
+    /// The ending of a step: what has no final station yet is abandoned.
+    pub(super) fn abandon_rest(&mut self, out: &mut Vec<Effect>) {
+        let observing = self.observing;
+        let Some(run) = self.run.as_mut() else { return };
+        let rest: Vec<u64> = run
+            .chunks
+            .iter()
+            .filter(|it| it.doing != Doing::Final)
+            .map(|it| it.receipt.sequence)
+            .collect();
+        for sequence in rest {
+            run.to(sequence, Doing::Final, Mono::default());
+            let Some(receipt) = run.chunk(sequence).map(|it| it.receipt) else { continue };
+            run.mark(&receipt, Station::Abandoned, None, self.wall);
+            self.totals.abandoned = self.totals.abandoned.saturating_add(1);
+            if observing {
+                Self::observe_complete(&self.name, run, sequence, None, out);
+            }
+        }
+    }
+
+    /// The step that a replay would run again.
+    ///
+    /// # Errors
+    /// There is no such step, or it has not ended.
+    pub fn may_replay(&self, step: StepId) -> Result<elastic_flow_queue::StepSpec, ApiError> {
+        let entry = self.queue.get(step).ok_or(ApiError::NoStep(step))?;
+        if entry.state.is_final() {
+            Ok(entry.spec.clone())
+        } else {
+            Err(ApiError::Conflict(format!("step {step} is {}: a step can be replayed once it has ended", entry.state)))
+        }
+    }
+}
+
+fn notice(run: &Run) -> StepNotice {
+    StepNotice { step: run.step, program: run.spec.program.clone(), params: run.spec.params.clone(), plan: run.plan }
+}
+
+/// The size of the next chunks: as large as takes [`CHUNK_NANOS_AIM`] here, and small enough that every slot gets several.
+fn chunk_bytes(settings: &crate::config::Settings, run: &Run, slots: u64) -> u64 {
+    if !settings.chunk_adapts {
+        return settings.chunk_bytes;
+    }
+    let by_time = match run.nanos_per_byte {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to a range of positive bytes first")]
+        Some(nanos) if nanos > 0.0 => (CHUNK_NANOS_AIM / nanos).clamp(CHUNK_BYTES_MIN as f64, CHUNK_BYTES_MAX as f64) as u64,
+        _ => settings.chunk_bytes,
+    };
+    let rest = run.bytes_total().map_or(u64::MAX, |total| total.saturating_sub(run.bytes_cut));
+    let by_share = rest / slots.max(1).saturating_mul(4);
+    by_time.min(by_share).clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX)
+}
+
+/// The journal's record of a chunk: a split is its own recipe, a shipped payload is named by its digest.
+fn journalled(receipt: ReceiptId, parent: Option<ReceiptId>, cut: &Cut) -> ConceivedChunk {
+    let digest = xxhash_rust::xxh3::xxh3_64(&cut.payload.body);
+    let mut kept = cut.clone();
+    if kept.payload.kind != PayloadKind::Split {
+        kept.payload.body = bytes::Bytes::new();
+    }
+    ConceivedChunk { receipt, parent, cut: kept, digest }
+}
+
+/// Takes a conceived chunk into the run and its ledger: the live path and recovery share it.
+pub(super) fn enter(run: &mut Run, wall: u64, chunk: &ConceivedChunk, cut: Cut) {
+    // A replay covers its source together with the step that it replays, so its own audit is over its chunks alone.
+    let covers = if run.spec.replay_of.is_some() { &[][..] } else { &cut.covers[..] };
+    let entered = run.ledger.conceive(LedgerChunk {
+        id: chunk.receipt,
+        input: cut.input,
+        entries: cut.entries,
+        bytes: cut.bytes,
+        conceived_at: wall,
+        digest: Some(chunk.digest),
+        parents: chunk.parent.into_iter().collect(),
+        generation: 0,
+        covers: covers.iter().map(|it| Cover { part: it.part, offset: it.offset, length: it.length }).collect(),
+    });
+    debug_assert!(entered.is_ok(), "sequence numbers rise");
+    run.add(chunk.receipt, cut);
+}
+

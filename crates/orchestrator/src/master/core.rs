@@ -1,0 +1,514 @@
+//! The master's deciding code: events and time go in, effects come out. No I/O, no clock, no randomness (DESIGN S1).
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use elastic_flow_clock::Mono;
+use elastic_flow_queue::{Effect as QueueEffect, Queue, QueueRecord, StepSpec, StepState};
+use elastic_flow_receipt::{Attempt, NodeId, ReceiptId, StepId};
+use elastic_flow_wire::message::{Message, Segment};
+
+use super::account::Account;
+use super::effects::{Effect, Ending, Event, Joined, Observation, Opened, RequestId};
+use super::nodes::{Distribute, Node, Nodes};
+use super::run::{Doing, Opening, Run};
+use crate::api::ApiError;
+use crate::config::Settings;
+use crate::journal::{ClosedRecord, PlanRecord, Record, SourceRecord};
+
+/// Accounts of ended steps in memory; older ones are in the store.
+const ACCOUNTS_KEPT: usize = 16;
+
+/// What waits for a record to be in the journal.
+#[derive(Debug)]
+pub(super) enum Then {
+    /// A client's answer.
+    Reply(RequestId, StepId),
+    /// These chunks may be distributed.
+    Distribute(std::ops::Range<u64>),
+    /// This task counts.
+    Commit { node: NodeId, attempt: Attempt, sequences: Vec<u64>, segments: Vec<Segment> },
+    /// The step's end.
+    Ended(StepId),
+}
+
+/// Switches that plant a known bug, for the simulator's own exam. All off in a real master.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Planted {
+    /// Results are merged whether or not their chunks are final already.
+    pub no_deduplication: bool,
+    /// Results are acknowledged before they are in the journal.
+    pub acknowledge_before_journal: bool,
+    /// Attempts are numbered from 1 in every life, under one epoch.
+    pub attempts_reused_after_restart: bool,
+}
+
+/// Numbers that only rise, for the metrics.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Chunks conceived.
+    pub conceived: u64,
+    /// Chunks given to workers, every attempt counted.
+    pub distributed: u64,
+    /// Chunks whose results came back.
+    pub returned: u64,
+    /// Chunks aggregated.
+    pub aggregated: u64,
+    /// Chunks set aside.
+    pub set_aside: u64,
+    /// Chunks abandoned.
+    pub abandoned: u64,
+    /// Chunks sent again.
+    pub retried: u64,
+    /// Results dropped because their chunks were final.
+    pub duplicates: u64,
+    /// Results dropped because their step had ended.
+    pub stale: u64,
+    /// Attempts that failed.
+    pub failures: u64,
+    /// Items read by accepted results.
+    pub entries: u64,
+    /// Source bytes read by accepted results.
+    pub bytes: u64,
+}
+
+/// The master's deciding code.
+#[derive(Debug)]
+pub struct MasterCore {
+    pub(super) settings: Settings,
+    pub(super) build: u128,
+    pub(super) epoch: u64,
+    pub(super) attempts: u64,
+    pub(super) planted: Planted,
+    pub(super) observing: bool,
+    pub(super) name: String,
+    pub(super) method: Box<dyn Distribute>,
+    pub(super) queue: Queue,
+    pub(super) nodes: Nodes,
+    pub(super) run: Option<Run>,
+    pub(super) totals: Totals,
+    /// Sources of the steps that have not ended.
+    pub(super) sources: BTreeMap<StepId, Bytes>,
+    /// Accounts of the last steps that ended.
+    pub(super) accounts: BTreeMap<StepId, Arc<Account>>,
+    /// The wall time of the event in hand: a label.
+    pub(super) wall: u64,
+    pub(super) written: u64,
+    pub(super) synced: u64,
+    pub(super) waiting: BTreeMap<u64, VecDeque<Then>>,
+    pub(super) draining: bool,
+    drained: bool,
+}
+
+/// What a master is made from.
+#[derive(Debug)]
+pub struct CoreConfig {
+    /// Settings.
+    pub settings: Settings,
+    /// This build.
+    pub build: u128,
+    /// The master's name.
+    pub name: String,
+    /// How workers are picked.
+    pub method: Box<dyn Distribute>,
+    /// Whether chunk observations are wanted (there is an interceptor).
+    pub observing: bool,
+    /// Known bugs, for the simulator.
+    pub planted: Planted,
+}
+
+impl MasterCore {
+    /// A master in its `epoch`th life, over an empty journal; [`super::recover`] makes one over a journal with records.
+    #[must_use]
+    pub fn new(config: CoreConfig, epoch: u64) -> Self {
+        Self {
+            settings: config.settings,
+            build: config.build,
+            epoch: if config.planted.attempts_reused_after_restart { 1 } else { epoch },
+            attempts: 0,
+            planted: config.planted,
+            observing: config.observing,
+            name: config.name,
+            method: config.method,
+            queue: Queue::new(),
+            nodes: Nodes::default(),
+            run: None,
+            totals: Totals::default(),
+            sources: BTreeMap::new(),
+            accounts: BTreeMap::new(),
+            wall: 0,
+            written: 0,
+            synced: 0,
+            waiting: BTreeMap::new(),
+            draining: false,
+            drained: false,
+        }
+    }
+
+    /// Takes an event in at time `now` (`wall` is a label only) and pushes what is to be done, in order.
+    pub fn handle(&mut self, now: Mono, wall: u64, event: Event, out: &mut Vec<Effect>) {
+        self.wall = wall;
+        match event {
+            Event::Submit(request, spec, source) => self.on_submit(wall, request, spec, source, out),
+            Event::Cancel(request, step) => self.on_cancel(wall, request, step, out),
+            Event::NodeUp(joined) => self.on_node_up(joined, out),
+            Event::NodeDown { node, reason } => self.on_node_down(now, node, &reason, out),
+            Event::NodeDraining(node) => {
+                if let Some(it) = self.nodes.by_id.get_mut(&node) {
+                    it.draining = true;
+                }
+            }
+            Event::Pulse { node, holding } => self.on_pulse(now, node, &holding, out),
+            Event::Opened(step, result) => self.on_opened(now, step, result, out),
+            Event::Cut { step, cuts, exhausted } => self.on_cut(wall, step, cuts, exhausted, out),
+            Event::CutFailed(step, message) | Event::MergeFailed(step, message) => self.fail(step, message),
+            Event::Shipped(receipt, result) => self.on_shipped(now, receipt, result, out),
+            Event::Result(node, result) => self.on_result(now, node, result, out),
+            Event::Journaled(number) => self.on_journaled(now, number, out),
+            Event::Finished(step, result) => self.on_finished(wall, step, result, out),
+            Event::Tick => self.on_tick(now),
+            Event::Drain => self.draining = true,
+            Event::Interrupt => self.on_interrupt(wall, out),
+        }
+        self.advance(now, wall, out);
+    }
+
+    /// The time of the next thing that only time brings about.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Mono> {
+        let run = self.run.as_ref()?;
+        let backoff = run.waiting.first().map(|(until, _)| *until);
+        let grace = run.deserted_since.map(|since| since + self.settings.grace);
+        [backoff, grace].into_iter().flatten().min()
+    }
+
+    /// Does whatever can be done now: starts the next step, distributes, cuts, ends.
+    fn advance(&mut self, now: Mono, wall: u64, out: &mut Vec<Effect>) {
+        self.start_next(now, wall, out);
+        self.watch_workers(now);
+        self.distribute(now, out);
+        self.ask_for_cuts(out);
+        self.end_if_done(out);
+        if self.draining && self.run.is_none() && self.waiting.is_empty() && !self.drained {
+            self.drained = true;
+            out.push(Effect::Drained);
+        }
+    }
+
+    /// Numbers a record and asks for it to be journalled.
+    pub(super) fn journal(&mut self, record: Record, out: &mut Vec<Effect>) -> u64 {
+        self.written = self.written.saturating_add(1);
+        out.push(Effect::Journal(self.written, record));
+        self.written
+    }
+
+    /// What is to happen once record `number` is in the journal.
+    pub(super) fn then(&mut self, number: u64, then: Then) {
+        self.waiting.entry(number).or_default().push_back(then);
+    }
+
+    fn on_submit(&mut self, wall: u64, request: RequestId, spec: StepSpec, source: Bytes, out: &mut Vec<Effect>) {
+        if self.draining {
+            out.push(Effect::Reply(request, Err(ApiError::Stopping)));
+            return;
+        }
+        match self.queue.submit(spec, wall) {
+            Err(error) => out.push(Effect::Reply(request, Err(ApiError::Invalid(error.to_string())))),
+            Ok((step, records)) => {
+                if !records.is_empty() {
+                    self.apply_queue(records, out);
+                    self.sources.insert(step, source.clone());
+                    self.journal(Record::Source(SourceRecord { step, resolved: source }), out);
+                }
+                self.reply_when_durable(request, step, out);
+            }
+        }
+    }
+
+    fn on_cancel(&mut self, wall: u64, request: RequestId, step: StepId, out: &mut Vec<Effect>) {
+        match self.queue.cancel(step, None, wall) {
+            Err(error) => out.push(Effect::Reply(request, Err(ApiError::Conflict(error.to_string())))),
+            Ok(decision) => {
+                self.apply_queue(decision.records, out);
+                if let Some(run) = self.run.as_mut().filter(|it| it.step == step) {
+                    run.ending.get_or_insert(Ending::Cancelled);
+                } else {
+                    self.sources.remove(&step);
+                }
+                self.reply_when_durable(request, step, out);
+            }
+        }
+    }
+
+    /// What was decided so far is acknowledged once it is in the journal.
+    fn reply_when_durable(&mut self, request: RequestId, step: StepId, out: &mut Vec<Effect>) {
+        if self.synced >= self.written {
+            out.push(Effect::Reply(request, Ok(step)));
+        } else {
+            self.then(self.written, Then::Reply(request, step));
+        }
+    }
+
+    /// Journals queue records, applies them, and tells of the changes of state.
+    pub(super) fn apply_queue(&mut self, records: Vec<QueueRecord>, out: &mut Vec<Effect>) {
+        for record in records {
+            // Decided from this very state a moment ago: it applies.
+            if let Ok(Some(change)) = self.queue.apply(&record) {
+                let reason = self.queue.get(change.id).and_then(|it| it.reason.clone());
+                out.push(Effect::Observe(Observation::Step { step: change.id, from: change.from, to: change.to, reason }));
+            }
+            if let QueueRecord::Forgotten { id } = &record {
+                self.accounts.remove(id);
+                out.push(Effect::Forget(*id));
+            }
+            self.journal(Record::Queue(record), out);
+        }
+    }
+
+    fn start_next(&mut self, now: Mono, wall: u64, out: &mut Vec<Effect>) {
+        if self.run.is_some() || self.draining {
+            return;
+        }
+        let Some((step, spec)) = self.queue.next_to_run().map(|it| (it.id, it.spec.clone())) else { return };
+        if let Ok(decision) = self.queue.started(step, wall) {
+            self.apply_queue(decision.records, out);
+            self.run = Some(Run::new(step, spec.clone(), now, wall));
+            self.forget_notices();
+            let source = self.sources.get(&step).cloned().unwrap_or_default();
+            out.push(Effect::Open { step, spec, source, cut_before: Vec::new() });
+        }
+    }
+
+    /// No worker knows the step that runs now.
+    pub(super) fn forget_notices(&mut self) {
+        for node in self.nodes.by_id.values_mut() {
+            node.notified = false;
+        }
+    }
+
+    fn on_opened(&mut self, now: Mono, step: StepId, result: Result<Opened, String>, out: &mut Vec<Effect>) {
+        let Some(run) = self.run.as_mut().filter(|it| it.step == step && it.opening == Opening::Asked) else { return };
+        match result {
+            Err(message) => {
+                run.opening = Opening::Open;
+                run.exhausted = true;
+                self.fail(step, message);
+            }
+            Ok(opened) => {
+                run.opening = Opening::Open;
+                let fresh = run.chunks.is_empty() && !run.exhausted;
+                run.plan = opened.plan;
+                run.source = opened.source;
+                run.cut_earlier = opened.cut_earlier;
+                for (receipt, payload) in opened.refilled {
+                    run.refill(&receipt, payload, now);
+                }
+                if fresh {
+                    run.parts.clone_from(&opened.parts);
+                    let record = PlanRecord { step, plan: opened.plan, parts: opened.parts, build: self.build };
+                    self.journal(Record::Plan(record), out);
+                    self.conceive_replays(step, opened.replays, opened.cuts, out);
+                }
+            }
+        }
+    }
+
+    fn on_journaled(&mut self, now: Mono, number: u64, out: &mut Vec<Effect>) {
+        self.synced = self.synced.max(number);
+        while let Some(entry) = self.waiting.first_entry() {
+            if *entry.key() > number {
+                break;
+            }
+            for then in entry.remove() {
+                match then {
+                    Then::Reply(request, step) => out.push(Effect::Reply(request, Ok(step))),
+                    Then::Distribute(range) => {
+                        if let Some(run) = self.run.as_mut() {
+                            for sequence in range {
+                                if run.chunk(sequence).is_some_and(|it| it.doing == Doing::Conceived) {
+                                    run.to(sequence, Doing::Pending, now);
+                                }
+                            }
+                        }
+                    }
+                    Then::Commit { node, attempt, sequences, segments } => {
+                        self.commit(node, attempt, &sequences, segments, out);
+                    }
+                    Then::Ended(step) => self.on_ended(step, out),
+                }
+            }
+        }
+    }
+
+    /// A step's failure from outside its chunks: what is in hand may end, then it fails.
+    pub(super) fn fail(&mut self, step: StepId, message: String) {
+        if let Some(run) = self.run.as_mut().filter(|it| it.step == step && !it.finishing) {
+            run.cutting = false;
+            match &run.ending {
+                None | Some(Ending::Done | Ending::Cancelled) => run.ending = Some(Ending::Failed(message)),
+                Some(Ending::Failed(_)) => {}
+            }
+        }
+    }
+
+    fn on_tick(&mut self, now: Mono) {
+        let Some(run) = self.run.as_mut() else { return };
+        while let Some((until, sequence)) = run.waiting.first().copied() {
+            if until > now {
+                break;
+            }
+            run.to(sequence, Doing::Pending, now);
+        }
+    }
+
+    fn watch_workers(&mut self, now: Mono) {
+        let working = self.nodes.any_takes_work();
+        let grace = self.settings.grace;
+        let Some(run) = self.run.as_mut() else { return };
+        if working || run.finishing {
+            run.deserted_since = None;
+            return;
+        }
+        let since = *run.deserted_since.get_or_insert(now);
+        if now >= since + grace && run.ending.is_none() {
+            let step = run.step;
+            self.fail(step, format!("no worker for {} s (retry.grace): start one, then replay the step", grace.as_secs_f64()));
+        }
+    }
+
+    fn end_if_done(&mut self, out: &mut Vec<Effect>) {
+        let Some(run) = self.run.as_mut() else { return };
+        if run.finishing || run.opening == Opening::Asked || !run.tasks.is_empty() || run.accepted > 0 || run.conceived > 0 {
+            return;
+        }
+        if run.ending.is_none() {
+            if !run.exhausted || run.finals < run.chunks.len() as u64 {
+                return;
+            }
+            run.ending = Some(Ending::Done);
+        }
+        let Some(ending) = run.ending.clone() else { return };
+        run.finishing = true;
+        self.abandon_rest(out);
+        let Some(run) = self.run.as_mut() else { return };
+        let (left, rest) = (run.left(), run.rest());
+        let account = Arc::new(Account::of(run));
+        out.push(Effect::Finish { step: run.step, ending, left, rest, account: Arc::clone(&account) });
+        self.remember(account);
+    }
+
+    fn on_finished(&mut self, wall: u64, step: StepId, result: Result<(), String>, out: &mut Vec<Effect>) {
+        let Some(run) = self.run.as_ref().filter(|it| it.step == step && it.finishing) else { return };
+        let decision = match (&run.ending, result) {
+            (_, Err(message)) => self.queue.failed(step, &message, wall),
+            (Some(Ending::Failed(message)), Ok(())) => self.queue.failed(step, message, wall),
+            (Some(Ending::Cancelled), Ok(())) => self.queue.cancelled(step, wall),
+            (Some(Ending::Done) | None, Ok(())) => match self.verdict(step) {
+                Ok(skips) => self.queue.completed(step, skips, wall),
+                Err(reason) => self.queue.failed(step, &reason, wall),
+            },
+        };
+        if let Ok(decision) = decision {
+            self.apply_queue(decision.records, out);
+            if decision.effects.contains(&QueueEffect::ShutDown) {
+                out.push(Effect::Terminate(step));
+            }
+        }
+        let number = self.journal(Record::Closed(ClosedRecord { step }), out);
+        self.then(number, Then::Ended(step));
+    }
+
+    /// Whether the step completed, with skips or without, or why it did not.
+    fn verdict(&self, step: StepId) -> Result<bool, String> {
+        let Some(account) = self.accounts.get(&step) else { return Err("its account is lost: a bug".to_owned()) };
+        let audit = account.audit();
+        if !audit.balanced() {
+            return Err(format!("its audit does not balance: {}", audit.line()));
+        }
+        let set_aside = account.set_aside();
+        match set_aside {
+            0 => Ok(false),
+            some if some <= self.settings.max_skips => Ok(true),
+            some => {
+                let (chunks, first) = (if some == 1 { "chunk was" } else { "chunks were" }, account.first_error());
+                Err(format!(
+                    "{some} {chunks} set aside, {} may be (retry.max_skips): {first}; mend the cause, then replay the step",
+                    self.settings.max_skips
+                ))
+            }
+        }
+    }
+
+    fn on_ended(&mut self, step: StepId, out: &mut Vec<Effect>) {
+        if self.run.as_ref().is_none_or(|it| it.step != step) {
+            return;
+        }
+        self.run = None;
+        self.sources.remove(&step);
+        for (id, node) in &mut self.nodes.by_id {
+            node.open.clear();
+            node.open_chunks = 0;
+            if std::mem::take(&mut node.notified) {
+                out.push(Effect::Send(*id, Message::Release(step)));
+            }
+        }
+        let state = self.queue.get(step).map_or(StepState::Failed, |it| it.state);
+        out.push(Effect::Ended(step, state));
+    }
+
+    fn on_interrupt(&mut self, wall: u64, out: &mut Vec<Effect>) {
+        self.draining = true;
+        if let Some(step) = self.run.as_ref().map(|it| it.step)
+            && let Ok(decision) = self.queue.interrupted(step, None, wall)
+        {
+            self.apply_queue(decision.records, out);
+        }
+    }
+
+    fn on_node_up(&mut self, joined: Joined, out: &mut Vec<Effect>) {
+        out.push(Effect::Observe(Observation::Worker { name: joined.name.clone(), connected: true, reason: None }));
+        let eligible = joined.build == self.build || self.settings.allow_mixed_builds;
+        let node = Node { eligible, draining: false, open: BTreeSet::new(), open_chunks: 0, notified: false, joined };
+        self.nodes.by_id.insert(node.joined.node, node);
+    }
+
+    fn on_node_down(&mut self, now: Mono, node: NodeId, reason: &str, out: &mut Vec<Effect>) {
+        let Some(gone) = self.nodes.by_id.remove(&node) else { return };
+        let name = gone.joined.name;
+        out.push(Effect::Observe(Observation::Worker { name: name.clone(), connected: false, reason: Some(reason.to_owned()) }));
+        for attempt in gone.open {
+            self.lose(now, attempt, &name, reason, out);
+        }
+    }
+
+    /// Keeps the account of a step that has ended, and lets the oldest go.
+    fn remember(&mut self, account: Arc<Account>) {
+        self.accounts.insert(account.step(), account);
+        while self.accounts.len() > ACCOUNTS_KEPT {
+            self.accounts.pop_first();
+        }
+    }
+
+    /// The step that runs.
+    #[must_use]
+    pub fn running(&self) -> Option<StepId> {
+        self.run.as_ref().map(|it| it.step)
+    }
+
+    /// Numbers for the metrics.
+    #[must_use]
+    pub const fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    /// The queue.
+    #[must_use]
+    pub const fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    pub(super) fn is_running(&self, receipt: &ReceiptId) -> bool {
+        self.run.as_ref().is_some_and(|it| it.step == receipt.step)
+    }
+}

@@ -1,0 +1,143 @@
+//! The workers that are connected, and which of them should get the next task.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+
+use elastic_flow_receipt::{Attempt, NodeId, ReceiptId};
+
+use super::effects::Joined;
+
+/// A connected worker.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) joined: Joined,
+    pub(crate) draining: bool,
+    /// Whether its build may run the master's steps.
+    pub(crate) eligible: bool,
+    /// Open tasks.
+    pub(crate) open: BTreeSet<Attempt>,
+    /// Chunks of those tasks.
+    pub(crate) open_chunks: u64,
+    /// Whether it has been told of the running step.
+    pub(crate) notified: bool,
+}
+
+impl Node {
+    pub(crate) const fn takes_work(&self) -> bool {
+        self.eligible && !self.draining
+    }
+}
+
+/// A worker that has room for a task, as a distribution method sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Candidate<'a> {
+    /// Its incarnation.
+    pub node: NodeId,
+    /// Its name.
+    pub name: &'a str,
+    /// Compute threads.
+    pub slots: u32,
+    /// Chunks open on it.
+    pub open_chunks: u64,
+}
+
+/// What a distribution method may know of the chunk that is to be distributed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChunkFacts<'a> {
+    /// Its receipt.
+    pub receipt: ReceiptId,
+    /// Its bytes.
+    pub bytes: u64,
+    /// The name of the source part that it begins in.
+    pub part: &'a str,
+}
+
+/// Picks the worker that gets the next task. Deterministic: no clock, no randomness; state of its own is fine.
+pub trait Distribute: Send + Sync + Debug {
+    /// One of `candidates` (never empty, in order of incarnation), by index. An index that is out of bounds takes the last.
+    fn pick(&mut self, chunk: ChunkFacts<'_>, candidates: &[Candidate<'_>]) -> usize;
+}
+
+/// The one with the fewest open receipts for each of its slots.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LeastOpenReceipts;
+
+impl Distribute for LeastOpenReceipts {
+    fn pick(&mut self, _chunk: ChunkFacts<'_>, candidates: &[Candidate<'_>]) -> usize {
+        let load = |it: &Candidate<'_>| it.open_chunks.saturating_mul(1_000) / u64::from(it.slots.max(1));
+        candidates.iter().enumerate().min_by_key(|(_, it)| load(it)).map_or(0, |(index, _)| index)
+    }
+}
+
+/// In turn, by order of incarnation.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RoundRobin {
+    last: Option<NodeId>,
+}
+
+impl Distribute for RoundRobin {
+    fn pick(&mut self, _chunk: ChunkFacts<'_>, candidates: &[Candidate<'_>]) -> usize {
+        let next = self.last.and_then(|last| candidates.iter().position(|it| it.node > last)).unwrap_or(0);
+        self.last = candidates.get(next).map(|it| it.node);
+        next
+    }
+}
+
+/// All connected workers.
+#[derive(Debug, Default)]
+pub(crate) struct Nodes {
+    pub(crate) by_id: BTreeMap<NodeId, Node>,
+}
+
+impl Nodes {
+    /// Compute threads of all workers that take work.
+    pub(crate) fn slots(&self) -> u64 {
+        self.by_id.values().filter(|it| it.takes_work()).map(|it| u64::from(it.joined.slots)).sum()
+    }
+
+    pub(crate) fn any_takes_work(&self) -> bool {
+        self.by_id.values().any(Node::takes_work)
+    }
+
+    /// Tasks that could be given out now.
+    pub(crate) fn free(&self, open_per_slot: u32) -> u64 {
+        self.by_id.values().map(|it| free_of(it, open_per_slot)).sum()
+    }
+
+    pub(crate) fn name(&self, node: NodeId) -> String {
+        self.by_id.get(&node).map_or_else(|| node.to_string(), |it| it.joined.name.clone())
+    }
+
+    /// The worker for a chunk: one with room; not one of `avoid` as long as another could take it; with `alone` only an idle one.
+    /// None if the chunk has to wait.
+    pub(crate) fn pick(
+        &self,
+        method: &mut dyn Distribute,
+        chunk: ChunkFacts<'_>,
+        avoid: &[NodeId],
+        alone: bool,
+        open_per_slot: u32,
+    ) -> Option<NodeId> {
+        let elsewhere = self.by_id.iter().any(|(id, it)| it.takes_work() && !avoid.contains(id));
+        let candidates: Vec<Candidate<'_>> = self
+            .by_id
+            .iter()
+            .filter(|(id, it)| free_of(it, open_per_slot) > 0 && !(elsewhere && avoid.contains(id)) && (!alone || it.open.is_empty()))
+            .map(|(id, it)| Candidate {
+                node: *id,
+                name: &it.joined.name,
+                slots: it.joined.slots,
+                open_chunks: it.open_chunks,
+            })
+            .collect();
+        let picked = method.pick(chunk, &candidates);
+        candidates.get(picked).or(candidates.last()).map(|it| it.node)
+    }
+}
+
+fn free_of(node: &Node, open_per_slot: u32) -> u64 {
+    if !node.takes_work() {
+        return 0;
+    }
+    u64::from(node.joined.slots.max(1)).saturating_mul(u64::from(open_per_slot)).saturating_sub(node.open.len() as u64)
+}

@@ -1,0 +1,161 @@
+//! Makes a master's state anew from its journal. The fold uses the functions of the live path.
+
+use elastic_flow_clock::Mono;
+use elastic_flow_queue::{QueueRecord, RecordError as QueueRecordError, StepEvent, StepState};
+use elastic_flow_receipt::{Station, StepId};
+use elastic_flow_wire::message::PayloadKind;
+
+use super::accept::{finish_chunk, note_reads};
+use super::assign::enter;
+use super::core::{CoreConfig, MasterCore};
+use super::effects::{Before, Effect, Ending};
+use super::run::{Doing, Run};
+use crate::api::FailureView;
+use crate::journal::Record;
+
+/// A fold over a journal, record by record.
+#[derive(Debug)]
+pub struct Recovery {
+    core: MasterCore,
+}
+
+impl Recovery {
+    /// Begins with nothing; `epoch` is the one that the master now enters.
+    #[must_use]
+    pub fn new(config: CoreConfig, epoch: u64) -> Self {
+        Self { core: MasterCore::new(config, epoch) }
+    }
+
+    /// Takes a record in.
+    ///
+    /// # Errors
+    /// The record does not follow from those before it: the journal was not written by this engine.
+    pub fn apply(&mut self, record: &Record) -> Result<(), QueueRecordError> {
+        match record {
+            Record::Cluster(_) => {}
+            Record::Queue(record) => self.apply_queue(record)?,
+            Record::Source(source) => {
+                self.core.sources.insert(source.step, source.resolved.clone());
+            }
+            Record::Plan(plan) => {
+                if let Some(run) = self.run(plan.step) {
+                    run.plan = plan.plan;
+                    run.parts.clone_from(&plan.parts);
+                }
+            }
+            Record::Conceived(conceived) => {
+                if let Some(run) = self.run(conceived.step) {
+                    for chunk in &conceived.chunks {
+                        enter(run, conceived.at, chunk, chunk.cut.clone());
+                    }
+                    run.exhausted = conceived.exhausted;
+                }
+            }
+            Record::Done(done) => {
+                if let Some(run) = self.run(done.step) {
+                    note_reads(run, &done.chunks);
+                    for read in &done.chunks {
+                        for station in [Station::Distributed, Station::Sent, Station::Received, Station::Processed, Station::Returned] {
+                            run.mark(&read.receipt, station, None, 0);
+                        }
+                        finish_chunk(run, read.receipt.sequence, Station::Aggregated, None, 0);
+                    }
+                }
+            }
+            Record::SetAside(it) => {
+                if let Some(run) = self.run(it.receipt.step) {
+                    if let Some(chunk) = run.chunk_mut(it.receipt.sequence) {
+                        chunk.failures = it.failures;
+                        chunk.kept = true;
+                    }
+                    finish_chunk(run, it.receipt.sequence, Station::SetAside, None, 0);
+                    let _ = run.ledger.set_error(&it.receipt, &it.message);
+                    run.remember(FailureView {
+                        receipt: Some(it.receipt),
+                        item: it.item,
+                        node: it.node.clone(),
+                        message: it.message.clone(),
+                        attempts: it.failures,
+                        log_tail: Vec::new(),
+                        set_aside: true,
+                    });
+                }
+            }
+            Record::Closed(closed) => {
+                if self.core.run.as_ref().is_some_and(|it| it.step == closed.step) {
+                    self.core.run = None;
+                }
+                self.core.sources.remove(&closed.step);
+            }
+        }
+        Ok(())
+    }
+
+    fn run(&mut self, step: StepId) -> Option<&mut Run> {
+        self.core.run.as_mut().filter(|it| it.step == step)
+    }
+
+    fn apply_queue(&mut self, record: &QueueRecord) -> Result<(), QueueRecordError> {
+        self.core.queue.apply(record)?;
+        if let QueueRecord::Transition { id, event: StepEvent::Start, wall, .. } = record
+            && let Some(step) = self.core.queue.get(*id)
+        {
+            self.core.run = Some(Run::new(*id, step.spec.clone(), Mono::ZERO, *wall));
+        }
+        Ok(())
+    }
+
+    /// Ends the fold: the master goes on where it was. Effects and times are of its new life.
+    #[must_use]
+    pub fn finish(mut self, now: Mono, wall: u64, out: &mut Vec<Effect>) -> MasterCore {
+        let core = &mut self.core;
+        let Some((step, state)) = core.run.as_ref().and_then(|it| Some((it.step, core.queue.get(it.step)?.state))) else {
+            core.run = None;
+            return self.core;
+        };
+        if state.is_final() {
+            // Its end is journalled; only the record that closes it was not.
+            core.run = None;
+            core.sources.remove(&step);
+            return self.core;
+        }
+        if state == StepState::Interrupted
+            && let Ok(decision) = core.queue.resumed(step, wall)
+        {
+            core.apply_queue(decision.records, out);
+        }
+        let source = core.sources.get(&step).cloned().unwrap_or_default();
+        if let Some(run) = core.run.as_mut() {
+            run.started_at = now;
+            if state == StepState::CancelPending {
+                run.ending = Some(Ending::Cancelled);
+            }
+            let cut_before = before(run, now);
+            out.push(Effect::Open { step, spec: run.spec.clone(), source, cut_before });
+        }
+        self.core
+    }
+}
+
+/// Every chunk that was cut, those that are not final made ready to be assigned again.
+fn before(run: &mut Run, now: Mono) -> Vec<Before> {
+    let mut cut_before = Vec::with_capacity(run.chunks.len());
+    for index in 0..run.chunks.len() {
+        let Some(chunk) = run.chunks.get(index) else { break };
+        let (receipt, sequence) = (chunk.receipt, chunk.receipt.sequence);
+        let lost = chunk.cut.payload.kind != PayloadKind::Split;
+        let open = chunk.doing != Doing::Final;
+        let known = run.ledger.get(&receipt).ok().map(|it| it.to_record());
+        cut_before.push(Before {
+            receipt,
+            cut: chunk.cut.clone(),
+            digest: known.as_ref().and_then(|it| it.digest).unwrap_or(0),
+            from_source: known.is_none_or(|it| it.parents.is_empty()),
+            wanted: lost && open,
+        });
+        if open {
+            run.to(sequence, if lost { Doing::Shipping } else { Doing::Pending }, now);
+        }
+    }
+    cut_before
+}

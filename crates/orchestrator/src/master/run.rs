@@ -1,0 +1,292 @@
+//! The state of the running step: what became of each of its chunks.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use elastic_flow_clock::Mono;
+use bytes::Bytes;
+use elastic_flow_dataflow::seam::{Cover, Cut, SourcePart};
+use elastic_flow_queue::StepSpec;
+use elastic_flow_receipt::{Attempt, Ledger, NodeId, ReceiptId, Station, StepId};
+use elastic_flow_wire::message::{Payload, PayloadKind};
+
+use super::effects::Ending;
+use crate::api::{FailureView, Progress};
+
+/// What a chunk is doing, from the scheduler's view. The ledger has its stations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Doing {
+    /// Its conception is not in the journal yet.
+    Conceived,
+    /// It can be assigned.
+    Pending,
+    /// It waits out a backoff.
+    Waiting,
+    /// The master turns it into bytes.
+    Shipping,
+    /// It is on a worker.
+    Open(Attempt),
+    /// Its result is accepted and on its way into the journal.
+    Accepted,
+    /// It has its final station.
+    Final,
+}
+
+/// A chunk of the running step.
+#[derive(Debug)]
+pub(crate) struct Chunk {
+    pub(crate) receipt: ReceiptId,
+    /// Its cut; the payload is let go when the chunk is final.
+    pub(crate) cut: Cut,
+    pub(crate) doing: Doing,
+    pub(crate) failures: u32,
+    pub(crate) losses: u32,
+    /// Most chunks in its next task: halved when a task fails and nobody knows on which.
+    pub(crate) company: u32,
+    /// Workers on which it failed.
+    pub(crate) failed_on: Vec<NodeId>,
+    /// Whether its payload is in the store.
+    pub(crate) kept: bool,
+    /// When it has waited out its backoff, while it waits.
+    until: Mono,
+}
+
+/// An open task.
+#[derive(Debug)]
+pub(crate) struct Task {
+    pub(crate) node: NodeId,
+    /// Sequence numbers of its chunks, rising.
+    pub(crate) chunks: Vec<u64>,
+    pub(crate) sent_at: Mono,
+}
+
+/// Where the opening of the step's program and source stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Opening {
+    Asked,
+    Open,
+}
+
+/// The running step.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) step: StepId,
+    pub(crate) spec: StepSpec,
+    pub(crate) opening: Opening,
+    pub(crate) plan: u64,
+    pub(crate) parts: Vec<SourcePart>,
+    pub(crate) started_at: Mono,
+    pub(crate) started_wall: u64,
+    pub(crate) chunks: Vec<Chunk>,
+    pub(crate) ledger: Ledger,
+    pub(crate) pending: BTreeSet<u64>,
+    pub(crate) waiting: BTreeSet<(Mono, u64)>,
+    pub(crate) tasks: BTreeMap<Attempt, Task>,
+    /// Chunks by what they are doing, kept in step with `Chunk::doing`.
+    pub(crate) conceived: u64,
+    pub(crate) shipping: u64,
+    pub(crate) accepted: u64,
+    pub(crate) finals: u64,
+    pub(crate) cutting: bool,
+    pub(crate) exhausted: bool,
+    pub(crate) ending: Option<Ending>,
+    pub(crate) finishing: bool,
+    /// No worker that takes work since then.
+    pub(crate) deserted_since: Option<Mono>,
+    pub(crate) set_aside: u64,
+    pub(crate) aggregated: u64,
+    pub(crate) bytes_done: u64,
+    pub(crate) bytes_cut: u64,
+    /// Payload bytes of shipped chunks in the master's memory.
+    pub(crate) shipped_bytes: u64,
+    pub(crate) entries_done: u64,
+    pub(crate) retried: u64,
+    /// The source that is cut, for a replay of this step.
+    pub(crate) source: Bytes,
+    /// What a replayed step had cut of it.
+    pub(crate) cut_earlier: Vec<Vec<Cover>>,
+    /// The last failures, oldest first, at most [`FAILURES_KEPT`].
+    pub(crate) failures: Vec<FailureView>,
+    /// Exponentially weighted nanoseconds a byte of finished tasks.
+    pub(crate) nanos_per_byte: Option<f64>,
+}
+
+/// Failures that a step keeps for people; the rest are counted.
+pub(crate) const FAILURES_KEPT: usize = 1_000;
+
+impl Run {
+    pub(crate) fn new(step: StepId, spec: StepSpec, now: Mono, wall: u64) -> Self {
+        Self {
+            step,
+            spec,
+            opening: Opening::Asked,
+            plan: 0,
+            parts: Vec::new(),
+            started_at: now,
+            started_wall: wall,
+            chunks: Vec::new(),
+            ledger: Ledger::new(step),
+            pending: BTreeSet::new(),
+            waiting: BTreeSet::new(),
+            tasks: BTreeMap::new(),
+            conceived: 0,
+            shipping: 0,
+            accepted: 0,
+            finals: 0,
+            cutting: false,
+            exhausted: false,
+            ending: None,
+            finishing: false,
+            deserted_since: None,
+            set_aside: 0,
+            aggregated: 0,
+            bytes_done: 0,
+            bytes_cut: 0,
+            shipped_bytes: 0,
+            entries_done: 0,
+            retried: 0,
+            source: Bytes::new(),
+            cut_earlier: Vec::new(),
+            failures: Vec::new(),
+            nanos_per_byte: None,
+        }
+    }
+
+    pub(crate) fn chunk(&self, sequence: u64) -> Option<&Chunk> {
+        self.chunks.get(usize::try_from(sequence).ok()?)
+    }
+
+    pub(crate) fn chunk_mut(&mut self, sequence: u64) -> Option<&mut Chunk> {
+        self.chunks.get_mut(usize::try_from(sequence).ok()?)
+    }
+
+    /// The chunk of a receipt, if the whole receipt is equal: a foreign one finds nothing.
+    pub(crate) fn known(&self, receipt: &ReceiptId) -> Option<&Chunk> {
+        self.chunk(receipt.sequence).filter(|it| it.receipt == *receipt)
+    }
+
+    /// Takes in a chunk whose conception is being journalled (or was).
+    pub(crate) fn add(&mut self, receipt: ReceiptId, cut: Cut) {
+        if cut.payload.kind != PayloadKind::Split {
+            self.shipped_bytes = self.shipped_bytes.saturating_add(cut.payload.body.len() as u64);
+        }
+        self.bytes_cut = self.bytes_cut.saturating_add(cut.bytes);
+        self.conceived = self.conceived.saturating_add(1);
+        self.chunks.push(Chunk {
+            receipt,
+            cut,
+            doing: Doing::Conceived,
+            failures: 0,
+            losses: 0,
+            company: u32::MAX,
+            failed_on: Vec::new(),
+            kept: false,
+            until: Mono::default(),
+        });
+    }
+
+    /// Moves a chunk, keeping every index in step.
+    pub(crate) fn to(&mut self, sequence: u64, doing: Doing, until: Mono) {
+        let Some(chunk) = self.chunk_mut(sequence) else { return };
+        let before = std::mem::replace(&mut chunk.doing, doing);
+        let waited_until = std::mem::replace(&mut chunk.until, until);
+        match before {
+            Doing::Conceived => self.conceived = self.conceived.saturating_sub(1),
+            Doing::Pending => {
+                self.pending.remove(&sequence);
+            }
+            Doing::Waiting => {
+                self.waiting.remove(&(waited_until, sequence));
+            }
+            Doing::Shipping => self.shipping = self.shipping.saturating_sub(1),
+            Doing::Accepted => self.accepted = self.accepted.saturating_sub(1),
+            Doing::Final => self.finals = self.finals.saturating_sub(1),
+            Doing::Open(_) => {}
+        }
+        match doing {
+            Doing::Conceived => self.conceived = self.conceived.saturating_add(1),
+            Doing::Pending => {
+                self.pending.insert(sequence);
+            }
+            Doing::Waiting => {
+                self.waiting.insert((until, sequence));
+            }
+            Doing::Shipping => self.shipping = self.shipping.saturating_add(1),
+            Doing::Accepted => self.accepted = self.accepted.saturating_add(1),
+            Doing::Final => self.finals = self.finals.saturating_add(1),
+            Doing::Open(_) => {}
+        }
+    }
+
+    /// Lets a chunk's payload go: it is not needed again, or the store has it.
+    pub(crate) fn let_go(&mut self, sequence: u64) {
+        let Some(chunk) = self.chunk_mut(sequence) else { return };
+        if chunk.cut.payload.kind != PayloadKind::Split {
+            let bytes = std::mem::take(&mut chunk.cut.payload.body).len() as u64;
+            self.shipped_bytes = self.shipped_bytes.saturating_sub(bytes);
+        }
+    }
+
+    /// A payload that a restart had lost is there again.
+    pub(crate) fn refill(&mut self, receipt: &ReceiptId, payload: Payload, now: Mono) {
+        if self.known(receipt).is_none_or(|it| it.doing != Doing::Shipping) {
+            return;
+        }
+        self.shipped_bytes = self.shipped_bytes.saturating_add(payload.body.len() as u64);
+        if let Some(chunk) = self.chunk_mut(receipt.sequence) {
+            chunk.cut.payload = payload;
+        }
+        self.to(receipt.sequence, Doing::Pending, now);
+    }
+
+    /// The source and what was cut of it, for a replay, where that was not all.
+    pub(crate) fn rest(&self) -> Option<(Bytes, Vec<Vec<Cover>>)> {
+        if self.exhausted {
+            return None;
+        }
+        let from_source = |it: &&Chunk| self.ledger.get(&it.receipt).is_ok_and(|it| it.to_record().parents.is_empty());
+        let own = self.chunks.iter().filter(from_source).map(|it| it.cut.covers.clone());
+        Some((self.source.clone(), self.cut_earlier.iter().cloned().chain(own).collect()))
+    }
+
+    /// Leaves a mark in the ledger. A chunk that is final takes none, and counts what came too late.
+    pub(crate) fn mark(&mut self, receipt: &ReceiptId, station: Station, node: Option<NodeId>, wall: u64) {
+        // Only a receipt of the run is marked, and a second final station is what the audit is there to show.
+        let _ = self.ledger.mark(receipt, station, node, wall);
+    }
+
+    /// What was read of a chunk.
+    pub(crate) fn entries_of(&self, receipt: &ReceiptId) -> Option<u64> {
+        self.ledger.get(receipt).ok().and_then(|it| it.read()).map(|it| it.entries)
+    }
+
+    /// Chunks that did not get into the result, with what is needed to run them again.
+    pub(crate) fn left(&self) -> Vec<(ReceiptId, Cut)> {
+        let aggregated = |it: &Chunk| self.ledger.get(&it.receipt).is_ok_and(|it| it.station() == Some(Station::Aggregated));
+        self.chunks.iter().filter(|it| !aggregated(it)).map(|it| (it.receipt, it.cut.clone())).collect()
+    }
+
+    pub(crate) fn bytes_total(&self) -> Option<u64> {
+        self.parts.iter().map(|it| it.length).sum()
+    }
+
+    pub(crate) fn remember(&mut self, failure: FailureView) {
+        if self.failures.len() < FAILURES_KEPT {
+            self.failures.push(failure);
+        }
+    }
+
+    pub(crate) fn progress(&self, now: Mono) -> Progress {
+        Progress {
+            chunks: self.chunks.len() as u64,
+            chunks_done: self.aggregated,
+            chunks_set_aside: self.set_aside,
+            chunks_open: self.tasks.values().map(|it| it.chunks.len() as u64).sum(),
+            source_exhausted: self.exhausted,
+            bytes_total: self.bytes_total(),
+            bytes_done: self.bytes_done,
+            entries_done: self.entries_done,
+            elapsed_nanos: now.since(self.started_at).as_nanos().try_into().unwrap_or(u64::MAX),
+            retried: self.retried,
+        }
+    }
+}

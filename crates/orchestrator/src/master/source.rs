@@ -1,0 +1,285 @@
+//! The thread that opens steps, cuts their sources, and ships what workers do not have.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+use elastic_flow_dataflow::seam::{Aggregator, Cover, Cut, Cutter};
+use elastic_flow_dataflow::source::{Border, ItemBatches, ResolvedSource, ResumableCutter, SourceCutter, Suppliers, ship};
+use elastic_flow_queue::StepSpec;
+use elastic_flow_receipt::{ReceiptId, StepId};
+use elastic_flow_store::Store;
+use elastic_flow_wire::message::{Payload, PayloadKind};
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use super::effects::{Before, Event, Opened};
+use crate::programs::Programs;
+
+/// Jobs that wait: the core asks for one cut at a time, ships a chunk once, and opens one step.
+const JOBS: usize = 1_024;
+/// Bytes of a split that the master ships, at most: they have to fit into a message.
+const SHIP_BYTES_MAX: u64 = 256 << 20;
+/// The name of a step's account in the store.
+pub(super) const ACCOUNT: &str = "account";
+/// The name of a step's aggregate in the store.
+pub(super) const RESULT: &str = "result";
+/// The name of a step's source in the store, kept where it was not cut to its end.
+pub(super) const REST: &str = "source";
+
+/// A step's source on its way through journal and queue: opaque to the deciding code.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct StepSource {
+    /// What was found at submission.
+    pub(super) resolved: ResolvedSource,
+    /// Names iterators that the caller handed over.
+    pub(super) handed_over: Option<u64>,
+}
+
+impl StepSource {
+    pub(super) fn encode(&self) -> Result<Bytes, String> {
+        elastic_flow_wire::encode_to_vec(self).map(Bytes::from).map_err(|it| it.to_string())
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, String> {
+        if bytes.is_empty() {
+            return Ok(Self::default());
+        }
+        elastic_flow_wire::decode(bytes).map_err(|it| format!("the step's source does not decode: {it}"))
+    }
+}
+
+/// Iterators that callers handed over, by a number of their own, until their step takes them.
+#[derive(Default)]
+pub(super) struct HandedOver {
+    items: Mutex<(u64, BTreeMap<u64, Box<dyn ItemBatches>>)>,
+}
+
+impl HandedOver {
+    pub(super) fn put(&self, items: Box<dyn ItemBatches>) -> u64 {
+        let mut inner = self.items.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.0 += 1;
+        let number = inner.0;
+        inner.1.insert(number, items);
+        number
+    }
+
+    fn take(&self, number: u64) -> Option<Box<dyn ItemBatches>> {
+        self.items.lock().unwrap_or_else(PoisonError::into_inner).1.remove(&number)
+    }
+}
+
+impl std::fmt::Debug for HandedOver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HandedOver").finish_non_exhaustive()
+    }
+}
+
+/// What the thread is to do.
+#[derive(Debug)]
+pub(super) enum Job {
+    Open { step: StepId, spec: StepSpec, source: Bytes, cut_before: Vec<Before> },
+    Cut { step: StepId, chunks: u32, target_bytes: u64, target_items: u64 },
+    Ship(ReceiptId, Payload),
+}
+
+/// What the thread answers.
+pub(super) enum Answer {
+    Event(Event),
+    Opened(StepId, Result<(Opened, Box<dyn Aggregator>), String>),
+}
+
+/// The thread and its queue.
+#[derive(Debug)]
+pub(super) struct SourceThread {
+    jobs: SyncSender<Job>,
+    thread: JoinHandle<()>,
+}
+
+impl SourceThread {
+    pub(super) fn start(
+        programs: Arc<Programs>,
+        store: Arc<dyn Store>,
+        handed_over: Arc<HandedOver>,
+        answers: mpsc::Sender<Answer>,
+    ) -> std::io::Result<Self> {
+        let (jobs, queue) = sync_channel(JOBS);
+        let mut worker = Source { programs, store, handed_over, answers, open: None };
+        let thread = std::thread::Builder::new().name("source".to_owned()).spawn(move || worker.run(&queue))?;
+        Ok(Self { jobs, thread })
+    }
+
+    pub(super) fn try_push(&self, job: Job) -> Result<(), Job> {
+        self.jobs.try_send(job).map_err(|error| match error {
+            std::sync::mpsc::TrySendError::Full(job) | std::sync::mpsc::TrySendError::Disconnected(job) => job,
+        })
+    }
+
+    /// Waits for the thread. Blocks as long as the source does: standard input may do so for ever, so nobody has to.
+    pub(super) fn detach(self) {
+        drop(self.jobs);
+        drop(self.thread);
+    }
+}
+
+struct Source {
+    programs: Arc<Programs>,
+    store: Arc<dyn Store>,
+    handed_over: Arc<HandedOver>,
+    answers: mpsc::Sender<Answer>,
+    open: Option<(StepId, SourceCutter)>,
+}
+
+impl Source {
+    fn run(&mut self, queue: &Receiver<Job>) {
+        while let Ok(job) = queue.recv() {
+            let answer = match job {
+                Job::Open { step, spec, source, cut_before } => {
+                    let opened = catch_unwind(AssertUnwindSafe(|| self.open(step, &spec, &source, &cut_before)));
+                    Answer::Opened(step, opened.unwrap_or_else(|_| Err("the program panicked while it was prepared".to_owned())))
+                }
+                Job::Cut { step, chunks, target_bytes, target_items } => {
+                    let cut = catch_unwind(AssertUnwindSafe(|| self.cut(step, chunks, target_bytes, target_items)));
+                    Answer::Event(cut.unwrap_or_else(|_| Event::CutFailed(step, "the source's iterator panicked".to_owned())))
+                }
+                Job::Ship(receipt, payload) => {
+                    let shipped = ship(&payload, SHIP_BYTES_MAX).map_err(|it| it.with_causes());
+                    Answer::Event(Event::Shipped(receipt, shipped))
+                }
+            };
+            if self.answers.blocking_send(answer).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn open(
+        &mut self,
+        step: StepId,
+        spec: &StepSpec,
+        source: &[u8],
+        cut_before: &[Before],
+    ) -> Result<(Opened, Box<dyn Aggregator>), String> {
+        let program = self.programs.get(&spec.program).ok_or_else(|| self.programs.unknown(&spec.program))?;
+        let prepared = crate::programs::prepare(program.as_ref(), &spec.params)?;
+        let mut aggregator = (prepared.aggregator)();
+        let mut opened = Opened {
+            plan: prepared.plan.digest(),
+            parts: Vec::new(),
+            replays: Vec::new(),
+            cuts: true,
+            refilled: Vec::new(),
+            source: Bytes::copy_from_slice(source),
+            cut_earlier: Vec::new(),
+        };
+        if let Some(old) = spec.replay_of {
+            let rest = self.replay(old, aggregator.as_mut(), &mut opened)?;
+            opened.cuts = rest.is_some();
+            opened.source = rest.unwrap_or_default();
+        }
+        let source = StepSource::decode(&opened.source)?;
+        let earlier = |covers: &Vec<Cover>| Border { covers: covers.clone(), digest: None, wanted: false };
+        let mut borders: Vec<Border> = opened.cut_earlier.iter().map(earlier).collect();
+        let mut suppliers = Supply { programs: &self.programs, handed_over: &self.handed_over, number: source.handed_over };
+        let mut cutter = SourceCutter::new(&source.resolved, &mut suppliers).map_err(|it| it.with_causes())?;
+        opened.parts = cutter.parts().to_vec();
+        let own: Vec<&Before> = cut_before.iter().filter(|it| it.from_source).collect();
+        borders.extend(own.iter().map(|it| border(it)));
+        let old = borders.len().saturating_sub(own.len());
+        if !borders.is_empty() {
+            let refilled = &mut opened.refilled;
+            let mut again = |index: usize, cut: Cut| {
+                if let Some(before) = index.checked_sub(old).and_then(|it| own.get(it)) {
+                    refilled.push((before.receipt, cut.payload));
+                }
+            };
+            cutter.resume(&borders, &mut again).map_err(|it| it.with_causes())?;
+        }
+        self.refill_replays(cut_before, &mut opened)?;
+        self.open = Some((step, cutter));
+        Ok((opened, aggregator))
+    }
+
+    /// What a replay starts from: the kept result, the chunks that are not in it, and what was never cut.
+    fn replay(
+        &self,
+        old: StepId,
+        aggregator: &mut dyn Aggregator,
+        opened: &mut Opened,
+    ) -> Result<Option<Bytes>, String> {
+        let failed = |it: elastic_flow_store::StoreError| it.to_string();
+        if let Some(saved) = self.store.get(old, RESULT).map_err(failed)? {
+            aggregator.restore(&saved).map_err(|it| format!("the kept result of step {old} does not fit this program: {it}"))?;
+        }
+        for payload in self.store.list(old).map_err(failed)? {
+            let Ok(receipt) = payload.name.parse::<ReceiptId>() else { continue };
+            let Some(bytes) = self.store.get(old, &payload.name).map_err(failed)? else { continue };
+            let cut: Cut = elastic_flow_wire::decode(&bytes).map_err(|it| format!("the payload of {receipt} does not decode: {it}"))?;
+            opened.replays.push((receipt, cut));
+        }
+        opened.replays.sort_by_key(|(receipt, _)| receipt.sequence);
+        let Some(rest) = self.store.get(old, REST).map_err(failed)? else { return Ok(None) };
+        let (source, cut_earlier): (Bytes, Vec<Vec<Cover>>) =
+            elastic_flow_wire::decode(&rest).map_err(|it| format!("what step {old} left of its source does not decode: {it}"))?;
+        opened.cut_earlier = cut_earlier;
+        Ok(Some(source))
+    }
+
+    /// Payloads of a replay's chunks that a restart of the master has lost come from the store of the step that it replays.
+    fn refill_replays(&self, cut_before: &[Before], opened: &mut Opened) -> Result<(), String> {
+        for (before, replay) in cut_before.iter().filter(|it| !it.from_source).zip(&opened.replays) {
+            if before.wanted {
+                opened.refilled.push((before.receipt, replay.1.payload.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    fn cut(&mut self, step: StepId, chunks: u32, target_bytes: u64, target_items: u64) -> Event {
+        let Some((_, cutter)) = self.open.as_mut().filter(|(open, _)| *open == step) else {
+            return Event::CutFailed(step, "its source is not open: a bug".to_owned());
+        };
+        let mut cuts = Vec::new();
+        let mut shipped = 0;
+        for _ in 0..chunks.max(1) {
+            match cutter.cut(target_bytes, target_items) {
+                Ok(Some(cut)) => {
+                    if cut.payload.kind != PayloadKind::Split {
+                        shipped += cut.payload.body.len() as u64;
+                    }
+                    cuts.push(cut);
+                    if shipped >= target_bytes.saturating_mul(4) {
+                        break;
+                    }
+                }
+                Ok(None) => return Event::Cut { step, cuts, exhausted: true },
+                Err(error) => return Event::CutFailed(step, error.with_causes()),
+            }
+        }
+        Event::Cut { step, cuts, exhausted: false }
+    }
+}
+
+fn border(before: &Before) -> Border {
+    let made_anew = before.cut.payload.kind == PayloadKind::Items;
+    Border { covers: before.cut.covers.clone(), digest: made_anew.then_some(before.digest), wanted: before.wanted }
+}
+
+struct Supply<'a> {
+    programs: &'a Programs,
+    handed_over: &'a HandedOver,
+    number: Option<u64>,
+}
+
+impl Suppliers for Supply<'_> {
+    fn registered(&mut self, name: &str) -> Option<Box<dyn ItemBatches>> {
+        self.programs.source(name).map(|make| make())
+    }
+
+    fn one_shot(&mut self, _input: u16) -> Option<Box<dyn ItemBatches>> {
+        self.handed_over.take(self.number?)
+    }
+}

@@ -1,0 +1,202 @@
+//! What the master shows of its state.
+
+use elastic_flow_clock::Mono;
+use elastic_flow_queue::Step;
+use elastic_flow_receipt::{Audit, Filter, Ledger, NodeId, Station, StepId};
+
+use super::account::audit;
+use super::core::MasterCore;
+use super::run::{Opening, Run};
+use crate::api::{ApiError, FailureView, Progress, ReceiptFilter, ReceiptView, StepView};
+
+/// Receipts listed at once where the filter names no limit.
+const RECEIPTS_LISTED: u32 = 1_000;
+/// Receipts listed at once, at most.
+const RECEIPTS_LISTED_MAX: u32 = 10_000;
+
+/// A worker as the deciding code sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeView {
+    /// Its incarnation.
+    pub node: NodeId,
+    /// Its name.
+    pub name: String,
+    /// Its address.
+    pub address: String,
+    /// Compute threads.
+    pub slots: u32,
+    /// Whether it may run the master's steps.
+    pub same_build: bool,
+    /// Whether it is leaving.
+    pub draining: bool,
+    /// Chunks open on it.
+    pub open_chunks: u64,
+}
+
+impl MasterCore {
+    /// All steps, oldest first.
+    #[must_use]
+    pub fn step_views(&self, now: Mono) -> Vec<StepView> {
+        self.queue.steps().map(|it| self.view_of(it, now)).collect()
+    }
+
+    /// One step.
+    #[must_use]
+    pub fn step_view(&self, step: StepId, now: Mono) -> Option<StepView> {
+        self.queue.get(step).map(|it| self.view_of(it, now))
+    }
+
+    fn view_of(&self, step: &Step, now: Mono) -> StepView {
+        let run = self.run.as_ref().filter(|it| it.step == step.id);
+        StepView {
+            id: step.id,
+            program: step.spec.program.clone(),
+            label: step.spec.label.clone(),
+            key: step.spec.key.clone(),
+            params: step.spec.params.clone(),
+            inputs: step.spec.inputs_text.clone(),
+            state: step.state,
+            on_failure: step.spec.on_failure,
+            replay_of: step.spec.replay_of,
+            submitted_at: step.submitted_at,
+            started_at: step.started_at,
+            ended_at: step.ended_at(),
+            reason: step.reason.clone(),
+            waiting_for: run.and_then(|it| self.waiting_for(it, now)),
+            progress: run.map(|it| it.progress(now)),
+        }
+    }
+
+    /// How far the running step is.
+    #[must_use]
+    pub fn progress(&self, now: Mono) -> Option<(StepId, Progress)> {
+        self.run.as_ref().map(|it| (it.step, it.progress(now)))
+    }
+
+    /// What the running step waits for, said by the code that decides it.
+    fn waiting_for(&self, run: &Run, now: Mono) -> Option<String> {
+        if let Some(since) = run.deserted_since {
+            let left = self.settings.grace.saturating_sub(now.since(since));
+            return Some(format!("a worker, for {:.0} s more", left.as_secs_f64()));
+        }
+        if run.finishing {
+            return Some("its output".to_owned());
+        }
+        if run.opening == Opening::Asked {
+            return Some("its program and source".to_owned());
+        }
+        if let Some((_, task)) = run.tasks.first_key_value() {
+            let chunks: usize = run.tasks.values().map(|it| it.chunks.len()).sum();
+            let oldest = now.since(run.tasks.values().map(|it| it.sent_at).min().unwrap_or(task.sent_at));
+            return Some(format!("user code in {chunks} chunks, the oldest for {:.1} s", oldest.as_secs_f64()));
+        }
+        if run.accepted > 0 || run.conceived > 0 {
+            return Some("the journal".to_owned());
+        }
+        if !run.waiting.is_empty() {
+            return Some(format!("the backoff of {} failed chunks", run.waiting.len()));
+        }
+        if run.cutting {
+            return Some("its source".to_owned());
+        }
+        None
+    }
+
+    /// The workers.
+    #[must_use]
+    pub fn node_views(&self) -> Vec<NodeView> {
+        self.nodes
+            .by_id
+            .iter()
+            .map(|(id, it)| NodeView {
+                node: *id,
+                name: it.joined.name.clone(),
+                address: it.joined.address.clone(),
+                slots: it.joined.slots,
+                same_build: it.joined.build == self.build,
+                draining: it.draining,
+                open_chunks: it.open_chunks,
+            })
+            .collect()
+    }
+
+    /// Chunks open on workers.
+    #[must_use]
+    pub fn open_chunks(&self) -> u64 {
+        self.nodes.by_id.values().map(|it| it.open_chunks).sum()
+    }
+
+    /// The audit of a step that runs or whose account is in memory; none for others.
+    #[must_use]
+    pub fn audit(&self, step: StepId) -> Option<Audit> {
+        if let Some(account) = self.accounts.get(&step) {
+            return Some(account.audit());
+        }
+        let run = self.run.as_ref().filter(|it| it.step == step)?;
+        Some(audit(&run.ledger, if run.spec.replay_of.is_some() { &[] } else { &run.parts }))
+    }
+
+    /// The failures of a step that runs or whose account is in memory; none for others.
+    #[must_use]
+    pub fn failures(&self, step: StepId) -> Option<Vec<FailureView>> {
+        if let Some(account) = self.accounts.get(&step) {
+            return Some(account.failures().to_vec());
+        }
+        self.run.as_ref().filter(|it| it.step == step).map(|it| it.failures.clone())
+    }
+
+    /// Receipts of a step that runs or whose account is in memory; none for others.
+    ///
+    /// # Errors
+    /// The filter names a station that there is not.
+    pub fn receipts(&self, step: StepId, filter: &ReceiptFilter) -> Result<Option<Vec<ReceiptView>>, ApiError> {
+        if let Some(account) = self.accounts.get(&step) {
+            return list(account.ledger(), account.parts(), filter, |it| self.nodes.name(it)).map(Some);
+        }
+        match self.run.as_ref().filter(|it| it.step == step) {
+            Some(run) => list(&run.ledger, &run.parts, filter, |it| self.nodes.name(it)).map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+/// Receipts of a ledger, filtered and paged.
+///
+/// # Errors
+/// The filter names a station that there is not.
+pub fn list(
+    ledger: &Ledger,
+    parts: &[elastic_flow_dataflow::seam::SourcePart],
+    filter: &ReceiptFilter,
+    name: impl Fn(NodeId) -> String,
+) -> Result<Vec<ReceiptView>, ApiError> {
+    let station = match &filter.station {
+        None => None,
+        Some(text) => Some(Station::from_name(text).ok_or_else(|| {
+            let names: Vec<&str> = Station::ALL.iter().map(|it| it.name()).collect();
+            ApiError::Invalid(format!("`{text}` is not a station; stations are {}", names.join(", ")))
+        })?),
+    };
+    let limit = if filter.limit == 0 { RECEIPTS_LISTED } else { filter.limit.min(RECEIPTS_LISTED_MAX) };
+    let part = |index: u32| parts.get(index as usize).map_or_else(|| index.to_string(), |it| it.name.clone());
+    Ok(ledger
+        .select(Filter { station, ..Filter::default() }, None)
+        .filter(|it| it.id().sequence >= filter.from)
+        .map(|it| ReceiptView {
+            id: it.id(),
+            entries: it.read().map(|it| it.entries).or(it.entries()),
+            bytes: it.bytes(),
+            conceived_at: it.conceived_at(),
+            station: it.station().map_or("conceived", Station::name).to_owned(),
+            node: it.node().map(&name),
+            attempts: u32::from(it.attempts()),
+            failures: u32::from(it.failures()),
+            losses: u32::from(it.losses()),
+            covers: it.covers().map(|it| (part(it.part), it.offset, it.length)).collect(),
+            error: it.error().map(str::to_owned),
+        })
+        .filter(|it| filter.node.is_none() || it.node == filter.node)
+        .take(limit as usize)
+        .collect())
+}
+

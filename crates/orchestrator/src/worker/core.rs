@@ -1,0 +1,340 @@
+//! The worker's deciding code: which task runs next, what is kept until the master has it. No I/O, no clock (DESIGN S1).
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use elastic_flow_clock::Mono;
+use elastic_flow_receipt::{Attempt, StepId};
+use elastic_flow_wire::message::{Assignment, FailureKind, Message, Outcome, StepNotice, TaskResult};
+
+use crate::interceptor::ChunkEvent;
+use crate::master::{Hook, Observation};
+
+/// Something happened.
+#[derive(Debug)]
+pub enum Event {
+    /// There is a connection to the master.
+    Connected,
+    /// There is none any more.
+    Disconnected,
+    /// The master said something.
+    Message(Message),
+    /// The answer to [`Effect::Prepare`].
+    Prepared(StepId, Result<(), String>),
+    /// A compute thread is done with an attempt.
+    Finished(TaskResult),
+    /// Time has passed.
+    Tick,
+    /// The worker is to leave: nothing new starts, what is queued is handed back.
+    Drain,
+}
+
+/// Something is to be done.
+#[derive(Debug)]
+pub enum Effect {
+    /// Build the program of a step and compare its plan.
+    Prepare(StepNotice),
+    /// Run this on a free compute thread.
+    Start(Assignment),
+    /// The attempt is not wanted any more: stop it at its next block.
+    Stop(Attempt),
+    /// Say this to the master.
+    Send(Message),
+    /// Forget what was prepared for the step.
+    Forget(StepId),
+    /// Tell interceptors.
+    Observe(Observation),
+    /// Nothing is left here that the master has not: the worker may leave.
+    Left,
+}
+
+/// What is known of a step here.
+#[derive(Debug)]
+enum Program {
+    Preparing,
+    Ready,
+    Refused(String),
+}
+
+/// A result that the master has not acknowledged.
+#[derive(Debug)]
+struct Held {
+    result: TaskResult,
+    sent_at: Option<Mono>,
+}
+
+/// The worker's deciding code.
+#[derive(Debug)]
+pub struct WorkerCore {
+    name: String,
+    slots: usize,
+    resend_after: Duration,
+    observing: bool,
+    connected: bool,
+    draining: bool,
+    left: bool,
+    programs: BTreeMap<StepId, Program>,
+    queued: VecDeque<Assignment>,
+    working: BTreeMap<Attempt, StepId>,
+    held: BTreeMap<Attempt, Held>,
+}
+
+impl WorkerCore {
+    /// A worker with `slots` compute threads, which sends a result again when it was not acknowledged for `resend_after`.
+    #[must_use]
+    pub const fn new(name: String, slots: usize, resend_after: Duration, observing: bool) -> Self {
+        Self {
+            name,
+            slots,
+            resend_after,
+            observing,
+            connected: false,
+            draining: false,
+            left: false,
+            programs: BTreeMap::new(),
+            queued: VecDeque::new(),
+            working: BTreeMap::new(),
+            held: BTreeMap::new(),
+        }
+    }
+
+    /// Takes an event in and pushes what is to be done, in order.
+    pub fn handle(&mut self, now: Mono, event: Event, out: &mut Vec<Effect>) {
+        match event {
+            Event::Connected => {
+                self.connected = true;
+                self.offer(now, Duration::ZERO, out);
+            }
+            Event::Disconnected => {
+                // What was queued is open elsewhere by now; what is at work may still be the first to finish.
+                self.connected = false;
+                self.queued.clear();
+                self.programs.retain(|_, it| !matches!(it, Program::Refused(_)));
+            }
+            Event::Message(message) => self.on_message(message, out),
+            Event::Prepared(step, result) => {
+                if let Some(program) = self.programs.get_mut(&step) {
+                    *program = result.map_or_else(Program::Refused, |()| Program::Ready);
+                }
+            }
+            Event::Finished(result) => {
+                self.working.remove(&result.attempt);
+                self.observe_finished(&result, out);
+                self.held.insert(result.attempt, Held { result, sent_at: None });
+            }
+            Event::Tick => self.offer(now, self.resend_after, out),
+            Event::Drain => self.on_drain(out),
+        }
+        self.start(out);
+        self.offer_new(now, out);
+        if self.draining && !self.left && self.working.is_empty() && self.held.is_empty() {
+            self.left = true;
+            out.push(Effect::Left);
+        }
+    }
+
+    /// Every attempt that is here in some form: what the heartbeat tells, so that the master sees what was lost on the way.
+    pub fn holding(&self) -> impl Iterator<Item = Attempt> {
+        let queued = self.queued.iter().map(|it| it.attempt);
+        queued.chain(self.working.keys().copied()).chain(self.held.keys().copied())
+    }
+
+    /// Tasks that wait for a compute thread.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.queued.len()
+    }
+
+    /// Compute threads at work.
+    #[must_use]
+    pub fn busy(&self) -> usize {
+        self.working.len()
+    }
+
+    /// Bytes of results that the master has not acknowledged.
+    #[must_use]
+    pub fn held_bytes(&self) -> u64 {
+        self.held.values().map(|it| result_bytes(&it.result)).sum()
+    }
+
+    fn on_message(&mut self, message: Message, out: &mut Vec<Effect>) {
+        match message {
+            Message::Notice(notice) => {
+                if self.programs.insert(notice.step, Program::Preparing).is_some() {
+                    out.push(Effect::Forget(notice.step));
+                }
+                out.push(Effect::Prepare(notice));
+            }
+            Message::Assign(assignment) => self.on_assign(assignment, out),
+            Message::Ack(attempt) => {
+                self.held.remove(&attempt);
+            }
+            Message::Revoke(attempt) => {
+                self.queued.retain(|it| it.attempt != attempt);
+                if self.working.contains_key(&attempt) {
+                    out.push(Effect::Stop(attempt));
+                }
+            }
+            Message::Release(step) => self.on_release(step, out),
+            Message::Goodbye(_)
+            | Message::Heartbeat(_)
+            | Message::Credit(_)
+            | Message::Draining
+            | Message::Result(_) => {}
+        }
+    }
+
+    fn on_assign(&mut self, assignment: Assignment, out: &mut Vec<Effect>) {
+        let attempt = assignment.attempt;
+        if self.holding().any(|it| it == attempt) {
+            return; // told twice
+        }
+        if self.draining {
+            self.hand_back(assignment);
+            return;
+        }
+        if !self.programs.contains_key(&assignment.step) {
+            return; // its notice was lost: the heartbeat shows that the attempt is not here, and both come again
+        }
+        if self.observing {
+            for chunk in &assignment.chunks {
+                let event = self.event(chunk.receipt, None, chunk.payload.body.len() as u64, None);
+                out.push(Effect::Observe(Observation::Chunk(Hook::Received, event)));
+            }
+        }
+        self.queued.push_back(assignment);
+    }
+
+    fn on_release(&mut self, step: StepId, out: &mut Vec<Effect>) {
+        self.queued.retain(|it| it.step != step);
+        self.held.retain(|_, it| it.result.step != step);
+        for attempt in self.working.iter().filter(|(_, it)| **it == step).map(|(attempt, _)| *attempt) {
+            out.push(Effect::Stop(attempt));
+        }
+        if self.programs.remove(&step).is_some() {
+            out.push(Effect::Forget(step));
+        }
+    }
+
+    fn on_drain(&mut self, out: &mut Vec<Effect>) {
+        if std::mem::replace(&mut self.draining, true) {
+            return;
+        }
+        if self.connected {
+            out.push(Effect::Send(Message::Draining));
+        }
+        for assignment in std::mem::take(&mut self.queued) {
+            self.hand_back(assignment);
+        }
+    }
+
+    /// Stops what is at work: the grace of a worker that leaves is over. It is handed back as it stops.
+    pub fn stop_working(&self, out: &mut Vec<Effect>) {
+        out.extend(self.working.keys().map(|it| Effect::Stop(*it)));
+    }
+
+    fn hand_back(&mut self, assignment: Assignment) {
+        let result = answer(&assignment, Outcome::HandedBack);
+        self.held.insert(result.attempt, Held { result, sent_at: None });
+    }
+
+    fn start(&mut self, out: &mut Vec<Effect>) {
+        let mut waiting = VecDeque::new();
+        while self.working.len() < self.slots
+            && let Some(assignment) = self.queued.pop_front()
+        {
+            match self.programs.get(&assignment.step) {
+                Some(Program::Ready) => {
+                    self.working.insert(assignment.attempt, assignment.step);
+                    out.push(Effect::Start(assignment));
+                }
+                Some(Program::Refused(message)) => {
+                    let outcome = Outcome::Failed {
+                        kind: FailureKind::Program,
+                        receipt: None,
+                        item: None,
+                        message: message.clone(),
+                        log_tail: Vec::new(),
+                    };
+                    let result = answer(&assignment, outcome);
+                    self.held.insert(result.attempt, Held { result, sent_at: None });
+                }
+                Some(Program::Preparing) => waiting.push_back(assignment),
+                None => {}
+            }
+        }
+        while let Some(assignment) = waiting.pop_back() {
+            self.queued.push_front(assignment);
+        }
+    }
+
+    /// Sends what was never sent.
+    fn offer_new(&mut self, now: Mono, out: &mut Vec<Effect>) {
+        if self.connected {
+            for held in self.held.values_mut().filter(|it| it.sent_at.is_none()) {
+                held.sent_at = Some(now);
+                out.push(Effect::Send(Message::Result(held.result.clone())));
+            }
+        }
+    }
+
+    /// Sends again what was not acknowledged for so long.
+    fn offer(&mut self, now: Mono, after: Duration, out: &mut Vec<Effect>) {
+        if !self.connected {
+            return;
+        }
+        for held in self.held.values_mut() {
+            if held.sent_at.is_some_and(|it| now >= it + after) {
+                held.sent_at = Some(now);
+                out.push(Effect::Send(Message::Result(held.result.clone())));
+            }
+        }
+    }
+
+    fn observe_finished(&self, result: &TaskResult, out: &mut Vec<Effect>) {
+        if !self.observing {
+            return;
+        }
+        match &result.outcome {
+            Outcome::Done { chunks, .. } => {
+                for read in chunks {
+                    for hook in [Hook::Processed, Hook::Sent] {
+                        let event = self.event(read.receipt, Some(read.entries), read.bytes, None);
+                        out.push(Effect::Observe(Observation::Chunk(hook, event)));
+                    }
+                }
+            }
+            Outcome::Failed { receipt, message, .. } => {
+                for receipt in receipt.iter().chain(result.receipts.first().filter(|_| receipt.is_none())) {
+                    let event = self.event(*receipt, None, 0, Some(message.clone()));
+                    out.push(Effect::Observe(Observation::Chunk(Hook::Failed, event)));
+                }
+            }
+            Outcome::NotHere { .. } | Outcome::HandedBack => {}
+        }
+    }
+
+    fn event(&self, receipt: elastic_flow_receipt::ReceiptId, entries: Option<u64>, bytes: u64, error: Option<String>) -> ChunkEvent {
+        ChunkEvent { receipt, node: self.name.clone(), peer: None, entries, bytes, error }
+    }
+}
+
+/// The result of an assignment.
+#[must_use]
+pub fn answer(assignment: &Assignment, outcome: Outcome) -> TaskResult {
+    TaskResult {
+        attempt: assignment.attempt,
+        step: assignment.step,
+        stage: assignment.stage,
+        generation: assignment.generation,
+        receipts: assignment.chunks.iter().map(|it| it.receipt).collect(),
+        outcome,
+    }
+}
+
+fn result_bytes(result: &TaskResult) -> u64 {
+    match &result.outcome {
+        Outcome::Done { segments, .. } => segments.iter().map(|it| it.body.len() as u64).sum(),
+        Outcome::Failed { .. } | Outcome::NotHere { .. } | Outcome::HandedBack => 0,
+    }
+}

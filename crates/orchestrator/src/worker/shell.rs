@@ -1,0 +1,359 @@
+//! The worker's loop: takes what happens, asks the deciding code, does what it says.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use elastic_flow_clock::{Clock, Mono};
+use elastic_flow_dataflow::seam::{Prepared, Stage};
+use elastic_flow_receipt::{Attempt, NodeId, StepId};
+use elastic_flow_transport::{Endpoint, Net, TransportEvent, TransportStats};
+use elastic_flow_wire::Role;
+use elastic_flow_wire::message::{Message, Pulse, StepNotice, TaskResult};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::compute::{Board, Compute, locked};
+use super::core::{Effect, Event, WorkerCore};
+use crate::config::{RenderMetrics, WorkerConfig};
+use crate::error::StartError;
+use crate::interceptor::Interceptors;
+use crate::links::Links;
+use crate::master::endpoint_config;
+use crate::observer::Observer;
+use crate::programs::Programs;
+
+/// Finished tasks that wait for the loop, for each slot.
+const FINISHED_PER_SLOT: usize = 4;
+/// The loop looks at the clock so often, at least.
+const TICK: Duration = Duration::from_millis(250);
+/// A result that was not acknowledged for so long is sent again.
+const RESEND_AFTER: Duration = Duration::from_secs(10);
+/// Heartbeats that bring the node's metrics: every so many.
+const METRICS_EVERY: u32 = 5;
+
+/// A running worker.
+#[derive(Debug)]
+pub struct Worker {
+    stop: mpsc::Sender<Duration>,
+    stopped: watch::Receiver<Option<String>>,
+    connected: watch::Receiver<bool>,
+    tasks: JoinSet<()>,
+}
+
+impl Worker {
+    /// Starts a worker, which dials its master for as long as it takes.
+    ///
+    /// # Errors
+    /// The configuration does not hold together, or the system has no thread left.
+    ///
+    /// # Cancel safety
+    /// Safe to drop.
+    pub async fn start<N: Net>(
+        config: WorkerConfig,
+        programs: Arc<Programs>,
+        interceptors: Interceptors,
+        net: N,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StartError> {
+        let node = crate::fresh_node()?;
+        let mut endpoint = endpoint_config(&config.node, Role::Worker, node, 0)?;
+        endpoint.slots = config.slots;
+        let endpoint = Endpoint::dial(net, &config.master, endpoint, Arc::clone(&clock)).await?;
+        let slots = config.slots.max(1);
+        let (finished, finished_in) = mpsc::channel(FINISHED_PER_SLOT.saturating_mul(slots as usize));
+        let compute = Compute::start(slots, config.roots.clone(), config.log_tail.clone(), &clock, &finished).map_err(StartError::Thread)?;
+        let observer = Observer::start(interceptors, &config.node.name).map_err(StartError::Thread)?;
+        let core = WorkerCore::new(config.node.name.clone(), slots as usize, RESEND_AFTER, observer.wanted());
+        let shown = Arc::new(Mutex::new(Shown::default()));
+        endpoint.set_pulse(pulse(Arc::clone(&shown), compute.board(), config.metrics.clone(), Arc::clone(&clock)));
+        let (stop, stop_in) = mpsc::channel(4);
+        let (stopped_out, stopped) = watch::channel(None);
+        let (connected_out, connected) = watch::channel(false);
+        let runner = Loop {
+            core,
+            clock,
+            programs,
+            endpoint,
+            links: Links::default(),
+            compute,
+            observer,
+            shown,
+            prepared: HashMap::new(),
+            preparing: JoinSet::new(),
+            master: None,
+            stopping: None,
+            left: false,
+            told_transport: TransportStats::default(),
+            connected: connected_out,
+        };
+        let mut tasks = JoinSet::new();
+        tasks.spawn(runner.run(finished_in, stop_in, stopped_out));
+        Ok(Self { stop, stopped, connected, tasks })
+    }
+
+    /// Whether it is connected to its master now.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        *self.connected.borrow()
+    }
+
+    /// Waits until it ends: it was asked to, or its master will not have it. Says why.
+    ///
+    /// # Cancel safety
+    /// Safe to drop.
+    pub async fn stopped(&self) -> String {
+        let mut stopped = self.stopped.clone();
+        let reason = stopped.wait_for(Option::is_some).await.map(|it| it.clone());
+        reason.ok().flatten().unwrap_or_else(|| "its task ended".to_owned())
+    }
+
+    /// Stops it: what is queued is handed back at once, what is at work may end, for so long; then it leaves.
+    ///
+    /// # Cancel safety
+    /// Dropping it ends the worker at once, as a crash would.
+    pub async fn stop(mut self, grace: Duration) {
+        // A loop that has ended takes no command, and need not.
+        let _ = self.stop.send(grace).await;
+        let ended =
+            tokio::time::timeout(grace.saturating_add(Duration::from_secs(5)), async { while self.tasks.join_next().await.is_some() {} });
+        if ended.await.is_err() {
+            tracing::warn!("the worker did not end in time and was cut off");
+        }
+    }
+}
+
+/// What the heartbeat shows of the deciding code.
+#[derive(Debug, Default)]
+struct Shown {
+    holding: Vec<Attempt>,
+    busy: u32,
+    queued: u32,
+}
+
+fn pulse(
+    shown: Arc<Mutex<Shown>>,
+    board: Board,
+    metrics: Option<RenderMetrics>,
+    clock: Arc<dyn Clock>,
+) -> impl Fn() -> Pulse + Send + Sync + 'static {
+    let beats = AtomicU32::new(0);
+    let rendering = AtomicBool::new(false);
+    move || {
+        let stalls: HashMap<Attempt, u64> = locked(&board).stalls(clock.now()).into_iter().collect();
+        let shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pulse = Pulse {
+            busy: shown.busy,
+            queued: shown.queued,
+            working: shown.holding.iter().map(|it| (*it, stalls.get(it).copied().unwrap_or(0))).collect(),
+            resident_bytes: resident_bytes(),
+            metrics: String::new(),
+        };
+        drop(shown);
+        let due = beats.fetch_add(1, Ordering::Relaxed).is_multiple_of(METRICS_EVERY);
+        if let Some(render) = metrics.as_ref().filter(|_| due && !rendering.swap(true, Ordering::AcqRel)) {
+            pulse.metrics = render();
+            rendering.store(false, Ordering::Release);
+        }
+        pulse
+    }
+}
+
+/// Resident memory of this process, 0 where the system does not tell.
+fn resident_bytes() -> u64 {
+    /// Bytes of a page, on every machine that this runs on with `/proc`.
+    const PAGE_BYTES: u64 = 4096;
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    statm.split(' ').nth(1).and_then(|it| it.parse::<u64>().ok()).unwrap_or(0).saturating_mul(PAGE_BYTES)
+}
+
+struct Loop {
+    core: WorkerCore,
+    clock: Arc<dyn Clock>,
+    programs: Arc<Programs>,
+    endpoint: Endpoint,
+    links: Links,
+    compute: Compute,
+    observer: Observer,
+    shown: Arc<Mutex<Shown>>,
+    prepared: HashMap<StepId, Vec<Arc<dyn Stage>>>,
+    preparing: JoinSet<(StepId, Result<Prepared, String>)>,
+    master: Option<NodeId>,
+    stopping: Option<Mono>,
+    left: bool,
+    told_transport: TransportStats,
+    connected: watch::Sender<bool>,
+}
+
+enum Input {
+    Transport(TransportEvent),
+    Finished(TaskResult),
+    Prepared(StepId, Result<Prepared, String>),
+    Stop(Duration),
+    Tick,
+    Gone,
+}
+
+impl Loop {
+    async fn run(
+        mut self,
+        mut finished: mpsc::Receiver<TaskResult>,
+        mut stop: mpsc::Receiver<Duration>,
+        stopped: watch::Sender<Option<String>>,
+    ) {
+        let mut reason = "it was asked to".to_owned();
+        while !self.left {
+            match self.next(&mut finished, &mut stop).await {
+                Input::Transport(TransportEvent::Refused { reason: why }) => {
+                    reason = why;
+                    break;
+                }
+                Input::Transport(event) => self.on_transport(event),
+                Input::Finished(result) => self.handle(Event::Finished(result)),
+                Input::Prepared(step, result) => self.on_prepared(step, result),
+                Input::Stop(grace) => {
+                    self.stopping = Some(self.clock.now() + grace);
+                    self.handle(Event::Drain);
+                }
+                Input::Tick => self.handle(Event::Tick),
+                Input::Gone => break,
+            }
+            self.watch_stop();
+            self.show();
+        }
+        self.links.flush().await;
+        self.endpoint.shutdown(Duration::from_secs(1)).await;
+        self.compute.detach();
+        let observer = self.observer;
+        if tokio::task::spawn_blocking(move || observer.join()).await.is_err() {
+            tracing::error!("the interceptors could not be joined");
+        }
+        // Nobody has to listen.
+        let _ = stopped.send(Some(reason));
+    }
+
+    /// Cancel safe: every arm is, and none awaits after it has taken a value.
+    async fn next(&mut self, finished: &mut mpsc::Receiver<TaskResult>, stop: &mut mpsc::Receiver<Duration>) -> Input {
+        let room = !self.observer.is_behind();
+        tokio::select! {
+            biased;
+            Some(grace) = stop.recv() => Input::Stop(grace),
+            Some(result) = finished.recv() => Input::Finished(result),
+            Some(prepared) = self.preparing.join_next() => match prepared {
+                Ok((step, result)) => Input::Prepared(step, result),
+                Err(_) => Input::Tick,
+            },
+            event = self.endpoint.next_event(), if room => event.map_or(Input::Gone, Input::Transport),
+            () = tokio::time::sleep(TICK) => Input::Tick,
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        let mut effects = Vec::new();
+        self.core.handle(self.clock.now(), event, &mut effects);
+        self.perform(effects);
+    }
+
+    fn perform(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Prepare(notice) => self.prepare(notice),
+                Effect::Start(assignment) => {
+                    let stages = self.prepared.get(&assignment.step);
+                    let stage = stages.and_then(|it| it.get(usize::from(assignment.stage.0))).cloned();
+                    self.compute.run(assignment, stage, self.clock.now());
+                }
+                Effect::Stop(attempt) => locked(&self.compute.board()).stop(attempt),
+                Effect::Send(message) => {
+                    if let Some(master) = self.master {
+                        self.links.send(master, message);
+                    }
+                }
+                Effect::Forget(step) => {
+                    self.prepared.remove(&step);
+                }
+                Effect::Observe(observation) => self.observer.push(observation),
+                Effect::Left => self.left = true,
+            }
+        }
+    }
+
+    /// User code builds the plan, so it runs where it may block.
+    fn prepare(&mut self, notice: StepNotice) {
+        let program = self.programs.get(&notice.program);
+        let unknown = self.programs.unknown(&notice.program);
+        self.preparing.spawn_blocking(move || {
+            let step = notice.step;
+            let prepare = || {
+                let program = program.ok_or(unknown)?;
+                let prepared = crate::programs::prepare(program.as_ref(), &notice.params)?;
+                if prepared.plan.digest() == notice.plan {
+                    Ok(prepared)
+                } else {
+                    Err(format!("this node's plan of program `{}` differs from the master's: start the same build on both", notice.program))
+                }
+            };
+            let prepared = std::panic::catch_unwind(std::panic::AssertUnwindSafe(prepare));
+            (step, prepared.unwrap_or_else(|_| Err("the program panicked while it was prepared".to_owned())))
+        });
+    }
+
+    fn on_prepared(&mut self, step: StepId, result: Result<Prepared, String>) {
+        let result = result.map(|it| {
+            self.prepared.insert(step, it.stages);
+        });
+        self.handle(Event::Prepared(step, result));
+    }
+
+    fn on_transport(&mut self, event: TransportEvent) {
+        match event {
+            TransportEvent::Up { peer, sender } => {
+                tracing::info!(master = %peer.name, address = %peer.address, epoch = peer.epoch, "connected");
+                self.links.up(peer.node, sender);
+                self.master = Some(peer.node);
+                self.connected.send_replace(true);
+                self.handle(Event::Connected);
+            }
+            TransportEvent::Down { node, reason } => {
+                tracing::warn!(%reason, "the connection to the master is gone");
+                self.links.down(node);
+                if self.master == Some(node) {
+                    self.master = None;
+                    self.connected.send_replace(false);
+                    self.handle(Event::Disconnected);
+                }
+            }
+            TransportEvent::Message { message: Message::Heartbeat(_), .. } => {}
+            TransportEvent::Message { message, .. } => self.handle(Event::Message(message)),
+            other => tracing::debug!(?other, "a transport event that a worker has no use for"),
+        }
+    }
+
+    /// When the grace of a stop is over, what is still at work is stopped, and the worker leaves.
+    fn watch_stop(&mut self) {
+        let Some(until) = self.stopping else { return };
+        if self.clock.now() >= until && !self.left {
+            let mut effects = Vec::new();
+            self.core.stop_working(&mut effects);
+            self.perform(effects);
+            self.left = true;
+        }
+        if self.master.is_none() && self.core.busy() == 0 {
+            self.left = true;
+        }
+    }
+
+    fn show(&mut self) {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.holding.clear();
+        shown.holding.extend(self.core.holding());
+        shown.busy = u32::try_from(self.core.busy()).unwrap_or(u32::MAX);
+        shown.queued = u32::try_from(self.core.queued()).unwrap_or(u32::MAX);
+        drop(shown);
+        self.observer.flush();
+        metrics::gauge!("elastic_flow_results_held_bytes").set(self.core.held_bytes() as f64);
+        metrics::gauge!("elastic_flow_tasks_busy").set(self.core.busy() as f64);
+        crate::meters::transport(&self.endpoint.stats(), &mut self.told_transport);
+    }
+}

@@ -1,0 +1,126 @@
+//! A simulated worker: the real deciding code, user code with a virtual cost.
+
+use elastic_flow_clock::Mono;
+use elastic_flow_orchestrator::worker::{Effect, Event, WorkerCore, answer};
+use elastic_flow_receipt::NodeId;
+use elastic_flow_wire::message::{Assignment, ChunkRead, FailureKind, Message, Outcome, Pulse, Segment, TaskResult};
+
+use super::master::{ENTRIES, read_body};
+use super::world::{Ids, World, What};
+
+/// A worker that is up.
+#[derive(Debug)]
+pub(super) struct WorkerSim {
+    pub(super) core: WorkerCore,
+    pub(super) node: NodeId,
+    pub(super) life: u64,
+    /// Its view of the link to the master.
+    pub(super) link: Option<u64>,
+    pub(super) frozen_until: Mono,
+}
+
+impl World {
+    pub(super) fn worker_event(&mut self, index: usize, event: Event) -> Result<(), String> {
+        let now = self.now;
+        let Some(worker) = self.workers.get_mut(index).and_then(Option::as_mut) else { return Ok(()) };
+        let mut effects = Vec::new();
+        worker.core.handle(now, event, &mut effects);
+        let (link, life) = (worker.link, worker.life);
+        for effect in effects {
+            match effect {
+                Effect::Prepare(notice) => {
+                    let event = Event::Prepared(notice.step, Ok(()));
+                    self.later(1, 20, What::WorkerEvent { index, life, event: Box::new(event) });
+                }
+                Effect::Start(assignment) => {
+                    let result = self.work(&assignment);
+                    let most = self.plan.work_ms;
+                    self.later(1, most, What::WorkerEvent { index, life, event: Box::new(Event::Finished(result)) });
+                }
+                Effect::Send(message) => {
+                    if let Some(link) = link {
+                        self.send(link, What::ToMaster { link, index, message: Box::new(message) });
+                    }
+                }
+                Effect::Stop(_) | Effect::Forget(_) | Effect::Observe(_) | Effect::Left => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs user code: reads every chunk of the task, or fails on one.
+    fn work(&mut self, assignment: &Assignment) -> TaskResult {
+        let mut numbers = Vec::new();
+        let mut chunks = Vec::new();
+        for chunk in &assignment.chunks {
+            let Some((step, number)) = read_body(&chunk.payload.body) else {
+                let message = "simulated failure: the payload is not one of ours".to_owned();
+                return answer(
+                    assignment,
+                    Outcome::Failed { kind: FailureKind::Decode, receipt: Some(chunk.receipt), item: None, message, log_tail: vec![] },
+                );
+            };
+            let plan = &self.plan.steps[step];
+            let fails = plan.poison.contains(&number) || self.rng.per_mille(plan.flaky);
+            if fails {
+                // Sometimes nobody knows on which chunk it was.
+                let receipt = self.rng.chance(0.7).then_some(chunk.receipt);
+                let message = format!("simulated failure on chunk {number}");
+                return answer(assignment, Outcome::Failed { kind: FailureKind::User, receipt, item: Some(3), message, log_tail: vec![] });
+            }
+            numbers.push(number);
+            chunks.push(ChunkRead { receipt: chunk.receipt, entries: ENTRIES, bytes: ENTRIES, nanos: 1 });
+        }
+        let body = bytes::Bytes::from(elastic_flow_wire::encode_to_vec(&numbers).unwrap_or_default());
+        let receipt = assignment.chunks[0].receipt;
+        let segments = vec![Segment { receipt, rows: numbers.len() as u64, digest: 0, body }];
+        answer(assignment, Outcome::Done { chunks, segments, nanos: 1 })
+    }
+
+    pub(super) fn start_worker(&mut self, index: usize) {
+        if self.workers[index].is_some() {
+            return;
+        }
+        let life = self.fresh_life();
+        let core = WorkerCore::new(format!("w{index}"), self.plan.slots as usize, std::time::Duration::from_secs(2), false);
+        let node = Ids::node(index, life);
+        self.workers[index] = Some(WorkerSim { core, node, life, link: None, frozen_until: Mono::ZERO });
+        self.later(0, 50, What::Connect { index, life });
+        self.later(1, 250, What::WorkerTick { index, life });
+        self.later(1, 1_000, What::Pulse { index, life });
+    }
+
+    pub(super) fn crash_worker(&mut self, index: usize) {
+        if self.workers[index].take().is_none() {
+            return;
+        }
+        self.summary.worker_crashes += 1;
+        self.lose_link(index);
+        self.later(10, 5_000, What::StartWorker(index));
+    }
+
+    /// The worker dials; a master that still holds its old link to this incarnation refuses.
+    pub(super) fn connect(&mut self, index: usize, life: u64) -> Result<(), String> {
+        let Some(worker) = self.workers[index].as_ref().filter(|it| it.life == life && it.link.is_none()) else { return Ok(()) };
+        let node = worker.node;
+        let taken = self.master.as_ref().is_none_or(|it| it.links.values().any(|(_, known)| *known == node));
+        if taken {
+            self.later(100, 1_500, What::Connect { index, life });
+            return Ok(());
+        }
+        let link = self.fresh_life();
+        if let Some(worker) = self.workers[index].as_mut() {
+            worker.link = Some(link);
+        }
+        self.node_up(index, link, node)?;
+        self.worker_event(index, Event::Connected)
+    }
+
+    pub(super) fn pulse(&mut self, index: usize) {
+        let Some(worker) = self.workers[index].as_ref() else { return };
+        let Some(link) = worker.link else { return };
+        let working = worker.core.holding().map(|it| (it, 0)).collect();
+        let message = Message::Heartbeat(Pulse { working, ..Pulse::default() });
+        self.send(link, What::ToMaster { link, index, message: Box::new(message) });
+    }
+}
