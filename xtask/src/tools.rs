@@ -170,9 +170,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named_before_anything_runs() {
+    fn what_is_there_is_not_installed_again() {
         let shell = Shell::at_workspace_root().unwrap();
         assert!(provide_package(&shell, "a thing that is there", || true, "no-such-package").is_ok());
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_or_fails_does_not_count_as_there() {
+        assert!(runs("true", "--version"));
+        assert!(!runs("false", "--no-such-option"));
         assert!(!runs("no-such-program-anywhere", "--version"));
     }
 }
