@@ -148,7 +148,9 @@ pub enum RecordError {
     #[error("a journal record of {0} bytes has no header")]
     Short(usize),
     /// Written by another version.
-    #[error("the journal has format {found}, this build reads format {FORMAT}; start the build that wrote it, or name another store")]
+    #[error(
+        "the journal has format {found}, this build reads format {FORMAT}; start the build that wrote it, or name another store"
+    )]
     Format {
         /// What was found.
         found: u8,

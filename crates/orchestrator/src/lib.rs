@@ -14,6 +14,7 @@ mod error;
 pub mod interceptor;
 pub mod journal;
 mod links;
+pub mod local;
 
 pub mod master;
 mod meters;
@@ -25,6 +26,7 @@ pub use api::{ApiError, Submission};
 pub use config::{KeepPayloads, MasterConfig, MethodKind, NodeConfig, Settings, WorkerConfig};
 pub use error::StartError;
 pub use interceptor::{ChunkEvent, Counts, Interceptor, Interceptors};
+pub use local::{Cluster, Finished, RunError};
 
 pub use master::{Master, MasterHandle, StopMode, StopReason};
 pub use programs::{Duplicate, MakeItems, Programs};

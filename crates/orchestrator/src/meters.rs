@@ -11,7 +11,8 @@ pub(crate) fn transport(now: &TransportStats, told: &mut TransportStats) {
     lane("received", "data", &now.data_received, &told.data_received);
     for (turned, count) in &now.turned {
         let before = told.turned.iter().find(|(it, _)| it == turned).map_or(0, |(_, count)| *count);
-        counter!("elastic_flow_auth_failures_total", "reason" => turned.label()).increment(count.saturating_sub(before));
+        counter!("elastic_flow_auth_failures_total", "reason" => turned.label())
+            .increment(count.saturating_sub(before));
     }
     *told = now.clone();
 }
@@ -20,7 +21,9 @@ fn lane(direction: &'static str, lane: &'static str, now: &LaneStats, told: &Lan
     let more = now.messages.saturating_sub(told.messages);
     counter!("elastic_flow_parcels_total", "direction" => direction, "lane" => lane).increment(more);
     let raw = now.raw_bytes.saturating_sub(told.raw_bytes);
-    counter!("elastic_flow_parcel_bytes_total", "direction" => direction, "lane" => lane, "form" => "raw").increment(raw);
+    counter!("elastic_flow_parcel_bytes_total", "direction" => direction, "lane" => lane, "form" => "raw")
+        .increment(raw);
     let wire = now.wire_bytes.saturating_sub(told.wire_bytes);
-    counter!("elastic_flow_parcel_bytes_total", "direction" => direction, "lane" => lane, "form" => "compressed").increment(wire);
+    counter!("elastic_flow_parcel_bytes_total", "direction" => direction, "lane" => lane, "form" => "compressed")
+        .increment(wire);
 }

@@ -37,7 +37,8 @@ impl MasterCore {
         }
         match result.outcome {
             Outcome::Done { chunks, segments, nanos } => {
-                let facts = Finished { attempt: result.attempt, stage: result.stage, generation: result.generation, nanos };
+                let facts =
+                    Finished { attempt: result.attempt, stage: result.stage, generation: result.generation, nanos };
                 self.on_done(now, node, &facts, &result.receipts, chunks, segments, out);
             }
             Outcome::Failed { kind, receipt, item, message, log_tail } => {
@@ -212,7 +213,14 @@ impl MasterCore {
     }
 
     /// The node has not these files: the master ships the bytes, and no attempt is used.
-    fn on_not_here(&mut self, now: Mono, attempt: Attempt, all: &[ReceiptId], absent: &[ReceiptId], out: &mut Vec<Effect>) {
+    fn on_not_here(
+        &mut self,
+        now: Mono,
+        attempt: Attempt,
+        all: &[ReceiptId],
+        absent: &[ReceiptId],
+        out: &mut Vec<Effect>,
+    ) {
         self.give_back(now, attempt, all);
         let Some(run) = self.run.as_mut() else { return };
         for receipt in absent {
@@ -223,7 +231,15 @@ impl MasterCore {
         }
     }
 
-    fn on_failed(&mut self, now: Mono, node: NodeId, attempt: Attempt, all: &[ReceiptId], failed: Failed, out: &mut Vec<Effect>) {
+    fn on_failed(
+        &mut self,
+        now: Mono,
+        node: NodeId,
+        attempt: Attempt,
+        all: &[ReceiptId],
+        failed: Failed,
+        out: &mut Vec<Effect>,
+    ) {
         self.totals.failures = self.totals.failures.saturating_add(1);
         let worker = self.nodes.name(node);
         let Some(run) = self.run.as_mut() else { return };
@@ -252,7 +268,15 @@ impl MasterCore {
     }
 
     /// A failure of one chunk: try it again elsewhere after a backoff, or set it aside.
-    fn blame(&mut self, now: Mono, node: NodeId, culprit: ReceiptId, worker: &str, failed: Failed, out: &mut Vec<Effect>) {
+    fn blame(
+        &mut self,
+        now: Mono,
+        node: NodeId,
+        culprit: ReceiptId,
+        worker: &str,
+        failed: Failed,
+        out: &mut Vec<Effect>,
+    ) {
         let two_workers = self.nodes.by_id.values().filter(|it| it.takes_work()).count() >= 2;
         let backoff = self.settings.retry_backoff;
         let max_attempts = self.settings.max_attempts;
@@ -331,8 +355,13 @@ impl MasterCore {
                 let message = format!(
                     "open on {losses} workers that were lost, the last, alone, on {worker} ({reason}): suspected of killing workers"
                 );
-                let failed =
-                    Failed { kind: FailureKind::Resource, receipt: None, item: None, message: message.clone(), log_tail: Vec::new() };
+                let failed = Failed {
+                    kind: FailureKind::Resource,
+                    receipt: None,
+                    item: None,
+                    message: message.clone(),
+                    log_tail: Vec::new(),
+                };
                 self.note_failure(Some(receipt), worker, losses, failed, true, out);
                 self.set_aside(receipt, FailureKind::Resource, None, message, Some(task.node), out);
             } else {
@@ -410,7 +439,14 @@ impl MasterCore {
         {
             let bytes = run.chunk(receipt.sequence).map_or(0, |it| it.cut.bytes);
             let error = Some(failed.message.clone());
-            let event = ChunkEvent { receipt, node: self.name.clone(), peer: Some(worker.to_owned()), entries: None, bytes, error };
+            let event = ChunkEvent {
+                receipt,
+                node: self.name.clone(),
+                peer: Some(worker.to_owned()),
+                entries: None,
+                bytes,
+                error,
+            };
             out.push(Effect::Observe(Observation::Chunk(Hook::Failed, event)));
         }
         let view = FailureView {

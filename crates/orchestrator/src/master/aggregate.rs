@@ -63,7 +63,11 @@ impl std::fmt::Debug for AggregateThread {
 }
 
 impl AggregateThread {
-    pub(super) fn start(store: Arc<dyn Store>, durability: Durability, answers: mpsc::Sender<Answer>) -> std::io::Result<Self> {
+    pub(super) fn start(
+        store: Arc<dyn Store>,
+        durability: Durability,
+        answers: mpsc::Sender<Answer>,
+    ) -> std::io::Result<Self> {
         let (jobs, queue) = sync_channel(JOBS);
         let waiting = Arc::new(AtomicU64::new(0));
         let mut worker = Merger { store, durability, answers, open: None, waiting: Arc::clone(&waiting) };
@@ -190,16 +194,19 @@ impl Merger {
         for (receipt, cut) in &finish.left {
             // A shipped payload without a body went to the store when its attempt failed.
             if cut.payload.kind == PayloadKind::Split || !cut.payload.body.is_empty() {
-                let bytes = elastic_flow_wire::encode_to_vec(cut).map_err(|it| format!("{receipt} does not encode: {it}"))?;
+                let bytes =
+                    elastic_flow_wire::encode_to_vec(cut).map_err(|it| format!("{receipt} does not encode: {it}"))?;
                 self.store.put(step, &receipt.to_string(), &bytes, self.durability).map_err(kept)?;
             }
         }
         if let Some(rest) = &finish.rest {
-            let rest = elastic_flow_wire::encode_to_vec(rest).map_err(|it| format!("its source does not encode: {it}"))?;
+            let rest =
+                elastic_flow_wire::encode_to_vec(rest).map_err(|it| format!("its source does not encode: {it}"))?;
             self.store.put(step, REST, &rest, self.durability).map_err(kept)?;
         }
         if self.store.is_durable() {
-            let account = elastic_flow_wire::encode_to_vec(finish.account.as_ref()).map_err(|it| format!("its account does not encode: {it}"))?;
+            let account = elastic_flow_wire::encode_to_vec(finish.account.as_ref())
+                .map_err(|it| format!("its account does not encode: {it}"))?;
             self.store.put(step, ACCOUNT, &account, self.durability).map_err(kept)?;
         }
         aggregator.map(|it| it.finish().map_err(|it| format!("its output cannot be made: {it}"))).transpose()

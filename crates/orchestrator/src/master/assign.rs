@@ -2,7 +2,9 @@
 
 use elastic_flow_clock::Mono;
 use elastic_flow_dataflow::seam::Cut;
-use elastic_flow_receipt::{Attempt, ConceivedChunk as LedgerChunk, Cover, NodeId, ReceiptId, StageId, Station, StepId};
+use elastic_flow_receipt::{
+    Attempt, ConceivedChunk as LedgerChunk, Cover, NodeId, ReceiptId, StageId, Station, StepId,
+};
 use elastic_flow_wire::message::{Assignment, Message, Payload, PayloadKind, StepNotice, TaskChunk};
 
 use super::core::{MasterCore, Then};
@@ -40,7 +42,13 @@ impl MasterCore {
     }
 
     /// Conceives the chunks that a replay takes over from the step that it replays.
-    pub(super) fn conceive_replays(&mut self, step: StepId, replays: Vec<(ReceiptId, Cut)>, cuts: bool, out: &mut Vec<Effect>) {
+    pub(super) fn conceive_replays(
+        &mut self,
+        step: StepId,
+        replays: Vec<(ReceiptId, Cut)>,
+        cuts: bool,
+        out: &mut Vec<Effect>,
+    ) {
         let Some(run) = self.run.as_mut().filter(|it| it.step == step) else { return };
         run.exhausted = !cuts;
         let wall = run.started_wall;
@@ -118,7 +126,8 @@ impl MasterCore {
     fn worker_for(&mut self, sequence: u64) -> Option<NodeId> {
         let run = self.run.as_ref()?;
         let chunk = run.chunk(sequence)?;
-        let part = chunk.cut.covers.first().and_then(|it| run.parts.get(it.part as usize)).map_or("", |it| it.name.as_str());
+        let part =
+            chunk.cut.covers.first().and_then(|it| run.parts.get(it.part as usize)).map_or("", |it| it.name.as_str());
         let facts = ChunkFacts { receipt: chunk.receipt, bytes: chunk.cut.bytes, part };
         let alone = chunk.losses >= self.settings.max_losses;
         self.nodes.pick(self.method.as_mut(), facts, &chunk.failed_on, alone, self.settings.open_per_slot)
@@ -137,7 +146,8 @@ impl MasterCore {
             None => TASK_BYTES_MAX,
         };
         let company_of = |sequence| {
-            run.chunk(sequence).map_or(1, |it| if it.losses >= self.settings.max_losses { 1 } else { u64::from(it.company) })
+            run.chunk(sequence)
+                .map_or(1, |it| if it.losses >= self.settings.max_losses { 1 } else { u64::from(it.company) })
         };
         let mut most = by_count.min(company_of(first));
         let mut bytes = run.chunk(first).map_or(0, |it| it.cut.bytes);
@@ -191,18 +201,29 @@ impl MasterCore {
         self.totals.distributed = self.totals.distributed.saturating_add(sequences.len() as u64);
         let step = run.step;
         run.tasks.insert(attempt, Task { node, chunks: sequences, sent_at: now });
-        out.push(Effect::Send(node, Message::Assign(Assignment { attempt, step, stage: SOURCE_STAGE, generation: 0, chunks })));
+        out.push(Effect::Send(
+            node,
+            Message::Assign(Assignment { attempt, step, stage: SOURCE_STAGE, generation: 0, chunks }),
+        ));
     }
 
     /// The master has turned a split into bytes, or could not: then its own copy is gone or changed as well, and no retry helps.
-    pub(super) fn on_shipped(&mut self, now: Mono, receipt: ReceiptId, result: Result<Payload, String>, out: &mut Vec<Effect>) {
+    pub(super) fn on_shipped(
+        &mut self,
+        now: Mono,
+        receipt: ReceiptId,
+        result: Result<Payload, String>,
+        out: &mut Vec<Effect>,
+    ) {
         let Some(run) = self.run.as_mut().filter(|it| it.step == receipt.step) else { return };
         if run.known(&receipt).is_none_or(|it| it.doing != Doing::Shipping) {
             return;
         }
         match result {
             Ok(payload) => run.refill(&receipt, payload, now),
-            Err(message) => self.set_aside(receipt, elastic_flow_wire::message::FailureKind::Source, None, message, None, out),
+            Err(message) => {
+                self.set_aside(receipt, elastic_flow_wire::message::FailureKind::Source, None, message, None, out)
+            }
         }
     }
 
@@ -210,12 +231,8 @@ impl MasterCore {
     pub(super) fn abandon_rest(&mut self, out: &mut Vec<Effect>) {
         let observing = self.observing;
         let Some(run) = self.run.as_mut() else { return };
-        let rest: Vec<u64> = run
-            .chunks
-            .iter()
-            .filter(|it| it.doing != Doing::Final)
-            .map(|it| it.receipt.sequence)
-            .collect();
+        let rest: Vec<u64> =
+            run.chunks.iter().filter(|it| it.doing != Doing::Final).map(|it| it.receipt.sequence).collect();
         for sequence in rest {
             run.to(sequence, Doing::Final, Mono::default());
             let Some(receipt) = run.chunk(sequence).map(|it| it.receipt) else { continue };
@@ -251,8 +268,14 @@ fn chunk_bytes(settings: &crate::config::Settings, run: &Run, slots: u64) -> u64
         return settings.chunk_bytes;
     }
     let by_time = match run.nanos_per_byte {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to a range of positive bytes first")]
-        Some(nanos) if nanos > 0.0 => (CHUNK_NANOS_AIM / nanos).clamp(CHUNK_BYTES_MIN as f64, CHUNK_BYTES_MAX as f64) as u64,
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "clamped to a range of positive bytes first"
+        )]
+        Some(nanos) if nanos > 0.0 => {
+            (CHUNK_NANOS_AIM / nanos).clamp(CHUNK_BYTES_MIN as f64, CHUNK_BYTES_MAX as f64) as u64
+        }
         _ => settings.chunk_bytes,
     };
     let rest = run.bytes_total().map_or(u64::MAX, |total| total.saturating_sub(run.bytes_cut));
@@ -288,4 +311,3 @@ pub(super) fn enter(run: &mut Run, wall: u64, chunk: &ConceivedChunk, cut: Cut) 
     debug_assert!(entered.is_ok(), "sequence numbers rise");
     run.add(chunk.receipt, cut);
 }
-

@@ -256,7 +256,12 @@ impl MasterCore {
             // Decided from this very state a moment ago: it applies.
             if let Ok(Some(change)) = self.queue.apply(&record) {
                 let reason = self.queue.get(change.id).and_then(|it| it.reason.clone());
-                out.push(Effect::Observe(Observation::Step { step: change.id, from: change.from, to: change.to, reason }));
+                out.push(Effect::Observe(Observation::Step {
+                    step: change.id,
+                    from: change.from,
+                    to: change.to,
+                    reason,
+                }));
             }
             if let QueueRecord::Forgotten { id } = &record {
                 self.accounts.remove(id);
@@ -373,13 +378,21 @@ impl MasterCore {
         let since = *run.deserted_since.get_or_insert(now);
         if now >= since + grace && run.ending.is_none() {
             let step = run.step;
-            self.fail(step, format!("no worker for {} s (retry.grace): start one, then replay the step", grace.as_secs_f64()));
+            self.fail(
+                step,
+                format!("no worker for {} s (retry.grace): start one, then replay the step", grace.as_secs_f64()),
+            );
         }
     }
 
     fn end_if_done(&mut self, out: &mut Vec<Effect>) {
         let Some(run) = self.run.as_mut() else { return };
-        if run.finishing || run.opening == Opening::Asked || !run.tasks.is_empty() || run.accepted > 0 || run.conceived > 0 {
+        if run.finishing
+            || run.opening == Opening::Asked
+            || !run.tasks.is_empty()
+            || run.accepted > 0
+            || run.conceived > 0
+        {
             return;
         }
         if run.ending.is_none() {
@@ -476,7 +489,11 @@ impl MasterCore {
     fn on_node_down(&mut self, now: Mono, node: NodeId, reason: &str, out: &mut Vec<Effect>) {
         let Some(gone) = self.nodes.by_id.remove(&node) else { return };
         let name = gone.joined.name;
-        out.push(Effect::Observe(Observation::Worker { name: name.clone(), connected: false, reason: Some(reason.to_owned()) }));
+        out.push(Effect::Observe(Observation::Worker {
+            name: name.clone(),
+            connected: false,
+            reason: Some(reason.to_owned()),
+        }));
         for attempt in gone.open {
             self.lose(now, attempt, &name, reason, out);
         }

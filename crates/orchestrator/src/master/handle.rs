@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use elastic_flow_clock::Clock;
 use elastic_flow_dataflow::format::Format;
 use elastic_flow_dataflow::seam::StepOutput;
 use elastic_flow_dataflow::source::{ItemBatches, ResolvedSource, SourceSpec};
@@ -16,8 +15,8 @@ use super::shell::{Command, Loop, Question};
 use super::source::{ACCOUNT, HandedOver, RESULT, StepSource};
 use super::view::list;
 use crate::api::{
-    ApiError, ClusterEvent, ClusterEventKind, ClusterView, FailureView, ReceiptFilter, ReceiptView, ResultView, StepView, Submission,
-    WorkerView,
+    ApiError, ClusterEvent, ClusterEventKind, ClusterView, FailureView, ReceiptFilter, ReceiptView, ResultView,
+    StepView, Submission, WorkerView,
 };
 use crate::programs::Programs;
 
@@ -29,7 +28,6 @@ pub struct MasterHandle {
     pub(super) programs: Arc<Programs>,
     pub(super) store: Arc<dyn Store>,
     pub(super) handed_over: Arc<HandedOver>,
-    pub(super) clock: Arc<dyn Clock>,
 }
 
 impl MasterHandle {
@@ -56,9 +54,15 @@ impl MasterHandle {
         self.submit_all(submission, Some(items)).await
     }
 
-    async fn submit_all(&self, mut submission: Submission, items: Option<Box<dyn ItemBatches>>) -> Result<StepId, ApiError> {
-        let program =
-            self.programs.get(&submission.program).ok_or_else(|| ApiError::Invalid(self.programs.unknown(&submission.program)))?;
+    async fn submit_all(
+        &self,
+        mut submission: Submission,
+        items: Option<Box<dyn ItemBatches>>,
+    ) -> Result<StepId, ApiError> {
+        let program = self
+            .programs
+            .get(&submission.program)
+            .ok_or_else(|| ApiError::Invalid(self.programs.unknown(&submission.program)))?;
         let handed_over = items.map(|it| self.handed_over.put(it));
         let prepared = tokio::task::spawn_blocking(move || {
             crate::programs::prepare(program.as_ref(), &submission.params)?;
@@ -68,7 +72,8 @@ impl MasterHandle {
             if submission.inputs.is_empty() {
                 return Err(format!("program `{}` has no default input: name one with --input", submission.program));
             }
-            let resolved = ResolvedSource::resolve(submission.inputs.iter().map(|(_, it)| it)).map_err(|it| it.with_causes())?;
+            let resolved =
+                ResolvedSource::resolve(submission.inputs.iter().map(|(_, it)| it)).map_err(|it| it.with_causes())?;
             let source = StepSource { resolved, handed_over }.encode()?;
             Ok((submission, source))
         });
@@ -76,7 +81,8 @@ impl MasterHandle {
             .await
             .map_err(|_| ApiError::Invalid("the program panicked while it was prepared".to_owned()))?
             .map_err(ApiError::Invalid)?;
-        let inputs = elastic_flow_wire::encode_to_vec(&submission.inputs).map_err(|it| ApiError::Invalid(it.to_string()))?;
+        let inputs =
+            elastic_flow_wire::encode_to_vec(&submission.inputs).map_err(|it| ApiError::Invalid(it.to_string()))?;
         let spec = StepSpec {
             program: submission.program,
             params: submission.params,
@@ -209,20 +215,26 @@ impl MasterHandle {
     pub async fn receipt(&self, receipt: ReceiptId) -> Result<ReceiptView, ApiError> {
         let filter = ReceiptFilter { from: receipt.sequence, limit: 1, ..ReceiptFilter::default() };
         let found = self.receipts(receipt.step, filter).await?;
-        found
-            .into_iter()
-            .find(|it| it.id == receipt)
-            .ok_or_else(|| ApiError::Invalid(format!("step {} has no receipt {receipt}: it is mistyped or from another store", receipt.step)))
+        found.into_iter().find(|it| it.id == receipt).ok_or_else(|| {
+            ApiError::Invalid(format!(
+                "step {} has no receipt {receipt}: it is mistyped or from another store",
+                receipt.step
+            ))
+        })
     }
 
     async fn account(&self, step: StepId) -> Result<Account, ApiError> {
         let view = self.step(step).await?;
         if !view.state.is_final() {
-            return Err(ApiError::Conflict(format!("step {step} is {}: it has no receipts before it starts", view.state)));
+            return Err(ApiError::Conflict(format!(
+                "step {step} is {}: it has no receipts before it starts",
+                view.state
+            )));
         }
         let bytes = self.kept(step, ACCOUNT).await?;
         let bytes = bytes.ok_or_else(|| ApiError::NoResult(step, "its account is not kept any more".to_owned()))?;
-        elastic_flow_wire::decode(&bytes).map_err(|it| ApiError::Store(format!("the account of step {step} does not decode: {it}")))
+        elastic_flow_wire::decode(&bytes)
+            .map_err(|it| ApiError::Store(format!("the account of step {step} does not decode: {it}")))
     }
 
     async fn kept(&self, step: StepId, name: &'static str) -> Result<Option<bytes::Bytes>, ApiError> {
@@ -243,7 +255,8 @@ impl MasterHandle {
             Some(output) => output,
             None if complete => {
                 let saved = self.kept(step, RESULT).await?;
-                let saved = saved.ok_or_else(|| ApiError::NoResult(step, format!("it is {} and left none", view.state)))?;
+                let saved =
+                    saved.ok_or_else(|| ApiError::NoResult(step, format!("it is {} and left none", view.state)))?;
                 self.make(step, &view, saved).await?
             }
             None => {
@@ -278,8 +291,16 @@ impl MasterHandle {
         saved.map_err(|it| ApiError::NoResult(step, it))
     }
 
-    async fn make(&self, step: StepId, view: &StepView, saved: bytes::Bytes) -> Result<Arc<Box<dyn StepOutput>>, ApiError> {
-        let program = self.programs.get(&view.program).ok_or_else(|| ApiError::NoResult(step, self.programs.unknown(&view.program)))?;
+    async fn make(
+        &self,
+        step: StepId,
+        view: &StepView,
+        saved: bytes::Bytes,
+    ) -> Result<Arc<Box<dyn StepOutput>>, ApiError> {
+        let program = self
+            .programs
+            .get(&view.program)
+            .ok_or_else(|| ApiError::NoResult(step, self.programs.unknown(&view.program)))?;
         let params = view.params.clone();
         let made = tokio::task::spawn_blocking(move || {
             let prepared = crate::programs::prepare(program.as_ref(), &params)?;
@@ -357,7 +378,6 @@ fn describe(source: &SourceSpec) -> String {
         SourceSpec::Range { start, end } => format!("{start}..{end}"),
         SourceSpec::Registered { name } => format!("registered:{name}"),
         SourceSpec::OneShot => "an iterator".to_owned(),
-        other => format!("{other:?}"),
     }
 }
 

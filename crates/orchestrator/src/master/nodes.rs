@@ -122,7 +122,9 @@ impl Nodes {
         let candidates: Vec<Candidate<'_>> = self
             .by_id
             .iter()
-            .filter(|(id, it)| free_of(it, open_per_slot) > 0 && !(elsewhere && avoid.contains(id)) && (!alone || it.open.is_empty()))
+            .filter(|(id, it)| {
+                free_of(it, open_per_slot) > 0 && !(elsewhere && avoid.contains(id)) && (!alone || it.open.is_empty())
+            })
             .map(|(id, it)| Candidate {
                 node: *id,
                 name: &it.joined.name,

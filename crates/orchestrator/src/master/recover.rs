@@ -55,7 +55,13 @@ impl Recovery {
                 if let Some(run) = self.run(done.step) {
                     note_reads(run, &done.chunks);
                     for read in &done.chunks {
-                        for station in [Station::Distributed, Station::Sent, Station::Received, Station::Processed, Station::Returned] {
+                        for station in [
+                            Station::Distributed,
+                            Station::Sent,
+                            Station::Received,
+                            Station::Processed,
+                            Station::Returned,
+                        ] {
                             run.mark(&read.receipt, station, None, 0);
                         }
                         finish_chunk(run, read.receipt.sequence, Station::Aggregated, None, 0);
@@ -109,7 +115,8 @@ impl Recovery {
     #[must_use]
     pub fn finish(mut self, now: Mono, wall: u64, out: &mut Vec<Effect>) -> MasterCore {
         let core = &mut self.core;
-        let Some((step, state)) = core.run.as_ref().and_then(|it| Some((it.step, core.queue.get(it.step)?.state))) else {
+        let Some((step, state)) = core.run.as_ref().and_then(|it| Some((it.step, core.queue.get(it.step)?.state)))
+        else {
             core.run = None;
             return self.core;
         };

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use elastic_flow_clock::Mono;
 use bytes::Bytes;
+use elastic_flow_clock::Mono;
 use elastic_flow_dataflow::seam::{Cover, Cut, SourcePart};
 use elastic_flow_queue::StepSpec;
 use elastic_flow_receipt::{Attempt, Ledger, NodeId, ReceiptId, Station, StepId};
@@ -261,7 +261,8 @@ impl Run {
 
     /// Chunks that did not get into the result, with what is needed to run them again.
     pub(crate) fn left(&self) -> Vec<(ReceiptId, Cut)> {
-        let aggregated = |it: &Chunk| self.ledger.get(&it.receipt).is_ok_and(|it| it.station() == Some(Station::Aggregated));
+        let aggregated =
+            |it: &Chunk| self.ledger.get(&it.receipt).is_ok_and(|it| it.station() == Some(Station::Aggregated));
         self.chunks.iter().filter(|it| !aggregated(it)).map(|it| (it.receipt, it.cut.clone())).collect()
     }
 

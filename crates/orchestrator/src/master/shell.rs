@@ -184,7 +184,12 @@ impl Loop {
     }
 
     /// Runs until the master ends; `first` are the effects of its recovery.
-    pub(super) async fn run(mut self, mut inputs: Inputs, first: Vec<Effect>, stopped: watch::Sender<Option<StopReason>>) {
+    pub(super) async fn run(
+        mut self,
+        mut inputs: Inputs,
+        first: Vec<Effect>,
+        stopped: watch::Sender<Option<StopReason>>,
+    ) {
         self.perform(first);
         self.handle(Event::Tick);
         while self.stop.is_none() || !(self.drained || self.store_failed()) {
@@ -286,7 +291,8 @@ impl Loop {
                 self.handle(Event::Cancel(request, step));
             }
             Command::Wait(step, reply) => {
-                let ended = self.core.queue().get(step).is_none_or(|it| it.state.is_final()) && self.core.running() != Some(step);
+                let ended = self.core.queue().get(step).is_none_or(|it| it.state.is_final())
+                    && self.core.running() != Some(step);
                 if ended {
                     let _ = reply.send(());
                 } else {
@@ -347,7 +353,13 @@ impl Loop {
                 self.links.up(peer.node, sender);
                 tracing::info!(worker = %peer.name, address = %peer.address, slots = peer.slots, "worker joined");
                 let build = crate::narrow_build(&peer.build);
-                self.handle(Event::NodeUp(Joined { node: peer.node, name: peer.name, address: peer.address, slots: peer.slots, build }));
+                self.handle(Event::NodeUp(Joined {
+                    node: peer.node,
+                    name: peer.name,
+                    address: peer.address,
+                    slots: peer.slots,
+                    build,
+                }));
             }
             TransportEvent::Message { node, message, .. } => self.on_message(node, message),
             TransportEvent::Down { node, reason } => {
@@ -369,14 +381,18 @@ impl Loop {
                 self.handle(Event::Pulse { node, holding });
             }
             Message::Draining => self.handle(Event::NodeDraining(node)),
-            other => tracing::debug!(%node, kind = ?std::mem::discriminant(&other), "a message that a worker does not send"),
+            other => {
+                tracing::debug!(%node, kind = ?std::mem::discriminant(&other), "a message that a worker does not send")
+            }
         }
     }
 
     fn perform(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Journal(number, record) => self.defer(Deferred::Journal(journaler::Job::Append(number, record))),
+                Effect::Journal(number, record) => {
+                    self.defer(Deferred::Journal(journaler::Job::Append(number, record)))
+                }
                 Effect::Keep(receipt, cut) => self.defer(Deferred::Journal(journaler::Job::Keep(receipt, cut))),
                 Effect::Forget(step) => self.defer(Deferred::Journal(journaler::Job::Forget(step))),
                 Effect::Reply(request, answer) => {
@@ -472,7 +488,11 @@ impl Loop {
                 if let Some(reason) = reason {
                     tracing::warn!(worker = %name, reason, "worker lost");
                 }
-                self.publish(ClusterEventKind::Worker { name: name.clone(), connected: *connected, reason: reason.clone() });
+                self.publish(ClusterEventKind::Worker {
+                    name: name.clone(),
+                    connected: *connected,
+                    reason: reason.clone(),
+                });
             }
             Observation::Failure(step, failure) => {
                 let receipt = failure.receipt.map(|it| it.to_string());
@@ -550,7 +570,8 @@ impl Loop {
                     open_chunks: it.open_chunks,
                     busy: last.map_or(0, |it| it.pulse.busy),
                     resident_bytes: last.map_or(0, |it| it.pulse.resident_bytes),
-                    heartbeat_age_nanos: last.map_or(0, |it| now.since(it.at).as_nanos().try_into().unwrap_or(u64::MAX)),
+                    heartbeat_age_nanos: last
+                        .map_or(0, |it| now.since(it.at).as_nanos().try_into().unwrap_or(u64::MAX)),
                 }
             })
             .collect()

@@ -8,7 +8,9 @@ use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use elastic_flow_dataflow::seam::{Aggregator, Cover, Cut, Cutter};
-use elastic_flow_dataflow::source::{Border, ItemBatches, ResolvedSource, ResumableCutter, SourceCutter, Suppliers, ship};
+use elastic_flow_dataflow::source::{
+    Border, ItemBatches, ResolvedSource, ResumableCutter, SourceCutter, Suppliers, ship,
+};
 use elastic_flow_queue::StepSpec;
 use elastic_flow_receipt::{ReceiptId, StepId};
 use elastic_flow_store::Store;
@@ -139,11 +141,16 @@ impl Source {
             let answer = match job {
                 Job::Open { step, spec, source, cut_before } => {
                     let opened = catch_unwind(AssertUnwindSafe(|| self.open(step, &spec, &source, &cut_before)));
-                    Answer::Opened(step, opened.unwrap_or_else(|_| Err("the program panicked while it was prepared".to_owned())))
+                    Answer::Opened(
+                        step,
+                        opened.unwrap_or_else(|_| Err("the program panicked while it was prepared".to_owned())),
+                    )
                 }
                 Job::Cut { step, chunks, target_bytes, target_items } => {
                     let cut = catch_unwind(AssertUnwindSafe(|| self.cut(step, chunks, target_bytes, target_items)));
-                    Answer::Event(cut.unwrap_or_else(|_| Event::CutFailed(step, "the source's iterator panicked".to_owned())))
+                    Answer::Event(
+                        cut.unwrap_or_else(|_| Event::CutFailed(step, "the source's iterator panicked".to_owned())),
+                    )
                 }
                 Job::Ship(receipt, payload) => {
                     let shipped = ship(&payload, SHIP_BYTES_MAX).map_err(|it| it.with_causes());
@@ -183,7 +190,8 @@ impl Source {
         let source = StepSource::decode(&opened.source)?;
         let earlier = |covers: &Vec<Cover>| Border { covers: covers.clone(), digest: None, wanted: false };
         let mut borders: Vec<Border> = opened.cut_earlier.iter().map(earlier).collect();
-        let mut suppliers = Supply { programs: &self.programs, handed_over: &self.handed_over, number: source.handed_over };
+        let mut suppliers =
+            Supply { programs: &self.programs, handed_over: &self.handed_over, number: source.handed_over };
         let mut cutter = SourceCutter::new(&source.resolved, &mut suppliers).map_err(|it| it.with_causes())?;
         opened.parts = cutter.parts().to_vec();
         let own: Vec<&Before> = cut_before.iter().filter(|it| it.from_source).collect();
@@ -212,18 +220,21 @@ impl Source {
     ) -> Result<Option<Bytes>, String> {
         let failed = |it: elastic_flow_store::StoreError| it.to_string();
         if let Some(saved) = self.store.get(old, RESULT).map_err(failed)? {
-            aggregator.restore(&saved).map_err(|it| format!("the kept result of step {old} does not fit this program: {it}"))?;
+            aggregator
+                .restore(&saved)
+                .map_err(|it| format!("the kept result of step {old} does not fit this program: {it}"))?;
         }
         for payload in self.store.list(old).map_err(failed)? {
             let Ok(receipt) = payload.name.parse::<ReceiptId>() else { continue };
             let Some(bytes) = self.store.get(old, &payload.name).map_err(failed)? else { continue };
-            let cut: Cut = elastic_flow_wire::decode(&bytes).map_err(|it| format!("the payload of {receipt} does not decode: {it}"))?;
+            let cut: Cut = elastic_flow_wire::decode(&bytes)
+                .map_err(|it| format!("the payload of {receipt} does not decode: {it}"))?;
             opened.replays.push((receipt, cut));
         }
         opened.replays.sort_by_key(|(receipt, _)| receipt.sequence);
         let Some(rest) = self.store.get(old, REST).map_err(failed)? else { return Ok(None) };
-        let (source, cut_earlier): (Bytes, Vec<Vec<Cover>>) =
-            elastic_flow_wire::decode(&rest).map_err(|it| format!("what step {old} left of its source does not decode: {it}"))?;
+        let (source, cut_earlier): (Bytes, Vec<Vec<Cover>>) = elastic_flow_wire::decode(&rest)
+            .map_err(|it| format!("what step {old} left of its source does not decode: {it}"))?;
         opened.cut_earlier = cut_earlier;
         Ok(Some(source))
     }

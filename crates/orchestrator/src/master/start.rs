@@ -70,7 +70,8 @@ impl Master {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
         let core_config = core_config(&config, !interceptors.is_empty());
-        let (journal_store, journal_programs, journal_clock) = (Arc::clone(&store), Arc::clone(&programs), Arc::clone(&clock));
+        let (journal_store, journal_programs, journal_clock) =
+            (Arc::clone(&store), Arc::clone(&programs), Arc::clone(&clock));
         let durability = config.durability;
         let recovered = tokio::task::spawn_blocking(move || {
             recover(journal_store.as_ref(), &journal_programs, journal_clock.as_ref(), core_config, durability)
@@ -101,7 +102,8 @@ impl Master {
         let (sources_out, sources) = mpsc::channel(ANSWERS);
         let (aggregates_out, aggregates) = mpsc::channel(ANSWERS);
         let threads = (
-            Journaler::start(Arc::clone(&store), durability, Arc::clone(&clock), written_out).map_err(StartError::Thread)?,
+            Journaler::start(Arc::clone(&store), durability, Arc::clone(&clock), written_out)
+                .map_err(StartError::Thread)?,
             SourceThread::start(Arc::clone(&programs), Arc::clone(&store), Arc::clone(&handed_over), sources_out)
                 .map_err(StartError::Thread)?,
             AggregateThread::start(Arc::clone(&store), durability, aggregates_out).map_err(StartError::Thread)?,
@@ -109,7 +111,7 @@ impl Master {
         );
         let (events, _) = broadcast::channel(EVENTS_KEPT);
         let handle =
-            MasterHandle { commands, events: events.clone(), programs: Arc::clone(&programs), store, handed_over, clock: Arc::clone(&clock) };
+            MasterHandle { commands, events: events.clone(), programs: Arc::clone(&programs), store, handed_over };
         let (stopped_out, stopped) = watch::channel(None);
         let runner = Loop::new(recovered.core, clock, programs, about, endpoint, threads, events, recovered.aggregator);
         let inputs = Inputs { commands: commands_in, written, sources, aggregates };
@@ -151,7 +153,9 @@ impl Master {
         };
         // A loop that has ended takes no command, and need not.
         let _ = self.handle.commands.send(Command::Stop(grace)).await;
-        let ended = tokio::time::timeout(grace.saturating_add(STOP_SLACK), async { while self.tasks.join_next().await.is_some() {} });
+        let ended = tokio::time::timeout(grace.saturating_add(STOP_SLACK), async {
+            while self.tasks.join_next().await.is_some() {}
+        });
         if ended.await.is_err() {
             tracing::warn!("the master did not end in time and was cut off");
         }
@@ -175,7 +179,12 @@ fn core_config(config: &MasterConfig, observing: bool) -> CoreConfig {
 }
 
 /// A node's face to the network.
-pub(crate) fn endpoint_config(config: &NodeConfig, role: Role, node: NodeId, epoch: u64) -> Result<EndpointConfig, StartError> {
+pub(crate) fn endpoint_config(
+    config: &NodeConfig,
+    role: Role,
+    node: NodeId,
+    epoch: u64,
+) -> Result<EndpointConfig, StartError> {
     let secret = match &config.secret {
         Some(secret) => secret.clone(),
         None => crate::fresh_secret()?,

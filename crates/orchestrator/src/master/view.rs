@@ -199,4 +199,3 @@ pub fn list(
         .take(limit as usize)
         .collect())
 }
-

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use elastic_flow_clock::{Clock, Mono};
-use elastic_flow_dataflow::seam::{Stage, TaskContext, TaskFailure};
-use elastic_flow_dataflow::source::DataRoots;
+use elastic_flow_dataflow::seam::{Stage, TaskContext, TaskFailure, TaskOutput};
+use elastic_flow_dataflow::source::{DataRoots, OpenFailure};
 use elastic_flow_receipt::Attempt;
 use elastic_flow_wire::message::{Assignment, FailureKind, Outcome, TaskResult};
 use tokio::sync::mpsc;
@@ -76,6 +76,16 @@ pub(super) struct Compute {
     board: Board,
 }
 
+/// What the threads share.
+struct Shop {
+    queue: Mutex<Receiver<Job>>,
+    board: Board,
+    roots: DataRoots,
+    log_tail: Option<LogTail>,
+    clock: Arc<dyn Clock>,
+    finished: mpsc::Sender<TaskResult>,
+}
+
 impl Compute {
     pub(super) fn start(
         slots: u32,
@@ -86,14 +96,18 @@ impl Compute {
     ) -> std::io::Result<Self> {
         // The deciding code starts no more than there are threads, so that a job never waits.
         let (jobs, queue) = sync_channel::<Job>(slots as usize);
-        let queue = Arc::new(Mutex::new(queue));
         let board = Board::default();
+        let shop = Arc::new(Shop {
+            queue: Mutex::new(queue),
+            board: Arc::clone(&board),
+            roots,
+            log_tail,
+            clock: Arc::clone(clock),
+            finished: finished.clone(),
+        });
         let threads = (0..slots).map(|slot| {
-            let (queue, board, finished) = (Arc::clone(&queue), Arc::clone(&board), finished.clone());
-            let (log_tail, clock) = (log_tail.clone(), Arc::clone(clock));
-            std::thread::Builder::new()
-                .name(format!("slot {slot}"))
-                .spawn(move || work(&queue, &board, &finished, log_tail.as_ref(), clock.as_ref()))
+            let shop = Arc::clone(&shop);
+            std::thread::Builder::new().name(format!("slot {slot}")).spawn(move || shop.work())
         });
         let threads = threads.collect::<std::io::Result<Vec<_>>>()?;
         Ok(Self { jobs, threads, board })
@@ -129,34 +143,46 @@ impl Compute {
     }
 }
 
-fn work(
-    queue: &Mutex<Receiver<Job>>,
-    board: &Board,
-    finished: &mpsc::Sender<TaskResult>,
-    log_tail: Option<&LogTail>,
-    clock: &dyn Clock,
-) {
-    loop {
-        let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Job { assignment, stage, context }) = job else { return };
-        let begun = clock.now();
-        let outcome = match stage {
-            Some(stage) => match stage.run(&assignment.chunks, &context) {
-                Ok(output) => Outcome::Done {
-                    chunks: output.chunks,
-                    segments: output.segments,
-                    nanos: clock.now().since(begun).as_nanos().try_into().unwrap_or(u64::MAX),
-                },
-                Err(failure) => failed(failure, log_tail),
-            },
-            None => failed(no_such_stage(&assignment), None),
-        };
-        let kind = if matches!(outcome, Outcome::Done { .. }) { "done" } else { "failed" };
-        metrics::histogram!("elastic_flow_task_seconds", "outcome" => kind).record(clock.now().since(begun).as_secs_f64());
-        locked(board).at_work.remove(&assignment.attempt);
-        if finished.blocking_send(answer(&assignment, outcome)).is_err() {
-            return;
+impl Shop {
+    fn work(&self) {
+        loop {
+            let job = self.queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            let Ok(Job { mut assignment, stage, context }) = job else { return };
+            let begun = self.clock.now();
+            let outcome = match self.run(&mut assignment, stage.as_deref(), &context) {
+                Ok(output) => {
+                    let nanos = self.clock.now().since(begun).as_nanos().try_into().unwrap_or(u64::MAX);
+                    Outcome::Done { chunks: output.chunks, segments: output.segments, nanos }
+                }
+                Err(failure) => failed(failure, self.log_tail.as_ref()),
+            };
+            let kind = if matches!(outcome, Outcome::Done { .. }) { "done" } else { "failed" };
+            metrics::histogram!("elastic_flow_task_seconds", "outcome" => kind)
+                .record(self.clock.now().since(begun).as_secs_f64());
+            locked(&self.board).at_work.remove(&assignment.attempt);
+            if self.finished.blocking_send(answer(&assignment, outcome)).is_err() {
+                return;
+            }
         }
+    }
+
+    fn run(
+        &self,
+        assignment: &mut Assignment,
+        stage: Option<&dyn Stage>,
+        context: &TaskContext,
+    ) -> Result<TaskOutput, TaskFailure> {
+        let Some(stage) = stage else { return Err(no_such_stage(assignment)) };
+        // A path that came from the network is read only where this node lets it be read.
+        for chunk in &mut assignment.chunks {
+            chunk.payload = self.roots.confine(&chunk.payload).map_err(|failure| match failure {
+                OpenFailure::NotHere { message } => TaskFailure::NotHere { receipts: vec![chunk.receipt], message },
+                OpenFailure::Failed { kind, message } => {
+                    TaskFailure::Failed { kind, receipt: Some(chunk.receipt), item: None, message }
+                }
+            })?;
+        }
+        stage.run(&assignment.chunks, context)
     }
 }
 

@@ -314,7 +314,13 @@ impl WorkerCore {
         }
     }
 
-    fn event(&self, receipt: elastic_flow_receipt::ReceiptId, entries: Option<u64>, bytes: u64, error: Option<String>) -> ChunkEvent {
+    fn event(
+        &self,
+        receipt: elastic_flow_receipt::ReceiptId,
+        entries: Option<u64>,
+        bytes: u64,
+        error: Option<String>,
+    ) -> ChunkEvent {
         ChunkEvent { receipt, node: self.name.clone(), peer: None, entries, bytes, error }
     }
 }

@@ -63,7 +63,8 @@ impl Worker {
         let endpoint = Endpoint::dial(net, &config.master, endpoint, Arc::clone(&clock)).await?;
         let slots = config.slots.max(1);
         let (finished, finished_in) = mpsc::channel(FINISHED_PER_SLOT.saturating_mul(slots as usize));
-        let compute = Compute::start(slots, config.roots.clone(), config.log_tail.clone(), &clock, &finished).map_err(StartError::Thread)?;
+        let compute = Compute::start(slots, config.roots.clone(), config.log_tail.clone(), &clock, &finished)
+            .map_err(StartError::Thread)?;
         let observer = Observer::start(interceptors, &config.node.name).map_err(StartError::Thread)?;
         let core = WorkerCore::new(config.node.name.clone(), slots as usize, RESEND_AFTER, observer.wanted());
         let shown = Arc::new(Mutex::new(Shown::default()));
@@ -116,8 +117,9 @@ impl Worker {
     pub async fn stop(mut self, grace: Duration) {
         // A loop that has ended takes no command, and need not.
         let _ = self.stop.send(grace).await;
-        let ended =
-            tokio::time::timeout(grace.saturating_add(Duration::from_secs(5)), async { while self.tasks.join_next().await.is_some() {} });
+        let ended = tokio::time::timeout(grace.saturating_add(Duration::from_secs(5)), async {
+            while self.tasks.join_next().await.is_some() {}
+        });
         if ended.await.is_err() {
             tracing::warn!("the worker did not end in time and was cut off");
         }
@@ -291,7 +293,10 @@ impl Loop {
                 if prepared.plan.digest() == notice.plan {
                     Ok(prepared)
                 } else {
-                    Err(format!("this node's plan of program `{}` differs from the master's: start the same build on both", notice.program))
+                    Err(format!(
+                        "this node's plan of program `{}` differs from the master's: start the same build on both",
+                        notice.program
+                    ))
                 }
             };
             let prepared = std::panic::catch_unwind(std::panic::AssertUnwindSafe(prepare));

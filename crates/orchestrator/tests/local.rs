@@ -1,0 +1,136 @@
+//! A cluster in this process: typed results, audits, failures and hooks, over the real shells and the in-memory transport.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+use elastic_flow_dataflow::source::SourceSpec;
+use elastic_flow_dataflow::{Flow, Single, Text, TypedProgram};
+use elastic_flow_orchestrator::config::Settings;
+use elastic_flow_orchestrator::{ChunkEvent, Cluster, Counts, Interceptor, RunError};
+use elastic_flow_queue::StepState;
+
+fn count_words(lines: Flow<Text>) -> Flow<(Text, u64)> {
+    lines.words().to_ascii_lowercase().counts()
+}
+
+fn sum(numbers: Flow<u64>) -> Single<u64> {
+    numbers.filter(|it| it % 3 == 0).map(|it| it * 2).sum()
+}
+
+#[test]
+fn words_of_an_iterator_are_counted_over_two_workers() {
+    let program = TypedProgram::new("words", count_words).unwrap();
+    let lines: Vec<String> = (0..20_000).map(|it| format!("The {} quick {}", it % 7, it % 100)).collect();
+    let mut expected = BTreeMap::<String, u64>::new();
+    for word in lines.iter().flat_map(|it| it.split(' ')) {
+        *expected.entry(word.to_lowercase()).or_default() += 1;
+    }
+    let run = Cluster::local(2).run(&program, lines).unwrap();
+    let found: BTreeMap<String, u64> =
+        run.output.iter().map(|(word, count)| (word.to_str_lossy().into_owned(), *count)).collect();
+    assert_eq!(found, expected);
+    assert!(run.audit.balanced(), "{}", run.audit);
+    assert_eq!(run.audit.rows.aggregated.entries, 20_000);
+    assert_eq!(run.step.state, StepState::Completed);
+}
+
+#[test]
+fn a_range_is_cut_on_the_master_and_summed_by_the_workers() {
+    let program = TypedProgram::new("sum", sum).unwrap();
+    let run = Cluster::local(3).slots(2).run_source(&program, SourceSpec::Range { start: 0, end: 5_000_000 }).unwrap();
+    assert_eq!(run.output, (0..5_000_000_u64).filter(|it| it % 3 == 0).map(|it| it * 2).sum::<u64>());
+    assert!(run.audit.rows.aggregated.receipts > 1);
+    assert!(run.audit.balanced(), "{}", run.audit);
+}
+
+#[test]
+fn plain_items_come_back_in_source_order() {
+    let program = TypedProgram::new("squares", |it: Flow<u64>| it.map(|it| it * it)).unwrap();
+    let run = Cluster::local(4).run(&program, 0..50_000_u64).unwrap();
+    assert_eq!(run.output, (0..50_000_u64).map(|it| it * it).collect::<Vec<_>>());
+}
+
+#[test]
+fn an_empty_source_completes_with_an_empty_result() {
+    let program = TypedProgram::new("words", count_words).unwrap();
+    let run = Cluster::local(2).run(&program, Vec::<String>::new()).unwrap();
+    assert!(run.output.is_empty());
+    assert!(run.audit.balanced(), "{}", run.audit);
+}
+
+#[test]
+fn a_chunk_that_always_fails_is_set_aside_by_name_and_all_others_count() {
+    let program = TypedProgram::new("fails", |it: Flow<u64>| {
+        it.inspect(|it| assert!(*it != 4_321, "four three two one")).count()
+    })
+    .unwrap();
+    let settings = Settings { retry_backoff: std::time::Duration::from_millis(1), ..Settings::default() };
+    let error = Cluster::local(2).settings(settings).run(&program, 0..30_000_u64).unwrap_err();
+    let RunError::Step { step, audit, failures } = error else { panic!("{error}") };
+    assert_eq!(step.state, StepState::Failed);
+    assert!(step.reason.unwrap().contains("four three two one"));
+    assert_eq!(audit.rows.aggregated.receipts, 9);
+    assert_eq!(audit.rows.set_aside.receipts, 1);
+    assert_eq!(audit.rows.aggregated.entries, 27_000);
+    assert!(audit.balanced(), "{audit}");
+    let last = failures.last().unwrap();
+    assert!(last.set_aside && last.attempts == 4, "{last:?}");
+    assert_eq!(last.item, Some(1_321), "the position within its chunk");
+}
+
+#[test]
+fn an_attempt_that_fails_once_is_tried_again() {
+    static FAILED: AtomicU32 = AtomicU32::new(0);
+    let flow = |it: Flow<u64>| {
+        it.try_map(|it| if it == 7_000 && FAILED.fetch_add(1, Ordering::SeqCst) == 0 { Err("not yet") } else { Ok(it) })
+            .sum()
+    };
+    let program = TypedProgram::new("flaky", flow).unwrap();
+    let run = Cluster::local(2).run(&program, 0..30_000_u64).unwrap();
+    assert_eq!(run.output, (0..30_000_u64).sum::<u64>());
+    assert_eq!(run.audit.rows.retried.receipts, 1);
+    assert_eq!(run.audit.rows.failed.receipts, 1);
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    complete: Mutex<Vec<Counts>>,
+    aggregated: AtomicU32,
+    processed: AtomicU32,
+    states: Mutex<Vec<StepState>>,
+}
+
+impl Interceptor for Seen {
+    fn processed(&self, event: &ChunkEvent) {
+        assert!(event.node.starts_with("worker-"), "{event:?}");
+        self.processed.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn aggregated(&self, event: &ChunkEvent) {
+        assert_eq!(event.node, "master");
+        self.aggregated.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn chunk_complete(&self, _event: &ChunkEvent, counts: Counts) {
+        self.complete.lock().unwrap().push(counts);
+    }
+
+    fn step_changed(&self, _step: elastic_flow_receipt::StepId, _from: Option<StepState>, to: StepState) {
+        self.states.lock().unwrap().push(to);
+    }
+}
+
+#[test]
+fn interceptors_see_every_chunk_on_both_sides() {
+    let seen = Arc::new(Seen::default());
+    let program = TypedProgram::new("count", |it: Flow<u64>| it.count()).unwrap();
+    let run = Cluster::local(2).interceptor(seen.clone()).run(&program, 0..30_000_u64).unwrap();
+    assert_eq!(run.output, 30_000);
+    assert_eq!(seen.aggregated.load(Ordering::SeqCst), 10);
+    assert_eq!(seen.processed.load(Ordering::SeqCst), 10);
+    let complete = seen.complete.lock().unwrap();
+    assert_eq!(complete.len(), 10);
+    assert_eq!(complete.last().unwrap().aggregated, 10);
+    assert_eq!(*seen.states.lock().unwrap(), [StepState::Pending, StepState::Running, StepState::Completed]);
+}
