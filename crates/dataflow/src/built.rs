@@ -66,8 +66,7 @@ pub(crate) fn rows<C>(chain: C) -> Result<Built<C::Item, Vec<C::Item>>, ProgramE
 where
     C: Chain<Item: Data>,
 {
-    let outline = chain.outline();
-    outline.check()?;
+    let outline = chain.outline().check()?;
     let merger: MergerFactory<Vec<C::Item>> = Arc::new(|| Box::new(Aggregating::new(Collect::<C::Item>::new())));
     Ok(assemble(outline, Rows(chain), merger, |items| items, View::plain()))
 }

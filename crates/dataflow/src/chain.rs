@@ -106,11 +106,16 @@ impl Outline {
     }
 
     /// Refuses operators behind a global reduction.
-    pub(crate) fn check(&self) -> Result<(), ProgramError> {
+    pub(crate) fn check(self) -> Result<Self, ProgramError> {
         match (self.behind, self.operators.first()) {
             (Some(reduction), Some(&(operator, _))) => Err(ProgramError::NeedsExchange { operator, reduction }),
-            _ => Ok(()),
+            _ => Ok(self),
         }
+    }
+
+    /// Adds the global reduction that ends the stage, which cannot be behind another one.
+    pub(crate) fn end_in<T>(self, reduction: &'static str) -> Result<Self, ProgramError> {
+        self.then::<T>(reduction).check()
     }
 
     pub(crate) fn operator_plans(&self) -> Vec<OperatorPlan> {

@@ -36,9 +36,7 @@ pub(crate) fn counts<C>(chain: C) -> Result<Entries<C::Item, u64>, ProgramError>
 where
     C: Chain<Item: Key>,
 {
-    let outline = chain.outline();
-    outline.check()?;
-    let outline = outline.then::<(C::Item, u64)>("counts");
+    let outline = chain.outline().end_in::<(C::Item, u64)>("counts")?;
     let reduction = Arc::new(Counting::<()>(PhantomData));
     Ok(assemble(outline, Counts(chain), merger(reduction), |entries| entries, view()))
 }
@@ -50,9 +48,7 @@ where
     C: Chain<Item = (K, R::Value)>,
     R: Reduction,
 {
-    let outline = chain.outline();
-    outline.check()?;
-    let outline = outline.then::<(K, R::State)>(name);
+    let outline = chain.outline().end_in::<(K, R::State)>(name)?;
     let reduction = Arc::new(reduction);
     let merger = merger(Arc::clone(&reduction));
     Ok(assemble(outline, Reduced { chain, reduction }, merger, |entries| entries, view()))

@@ -1,7 +1,6 @@
 //! Global reductions to one value: folded in the worker over a whole task, merged on the master.
 
 use std::fmt;
-use std::io;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -12,7 +11,7 @@ use elastic_flow_wire::{BatchReader, CodecError, SeqEncoder, decode, encode_to_v
 use crate::built::{Built, MergerFactory, View, assemble};
 use crate::chain::{Chain, Data, Outline, sealed};
 use crate::error::{MergeError, ProgramError};
-use crate::format::{Format, write_rows};
+use crate::format::write_row;
 use crate::merger::Merger;
 use crate::run::ChunkRun;
 use crate::stage::Body;
@@ -74,8 +73,7 @@ where
     C: Chain<Item = T>,
     R: Totalling<T>,
 {
-    let outline = chain.outline();
-    let built = outline.check().map(|()| {
+    let built = chain.outline().end_in::<R::State>(name).map(|outline| {
         let totalling = Arc::new(totalling);
         let for_master = Arc::clone(&totalling);
         let merger: MergerFactory<R::State> = Arc::new(move || {
@@ -83,15 +81,10 @@ where
             Box::new(TotalMerger { state: None, totalling, item: PhantomData })
         });
         let body = Total { chain, totalling };
-        let view = View { rows: |_| 1, write: write_one::<R::State> };
-        assemble(outline.then::<R::State>(name), body, merger, |state| vec![state], view)
+        let view = View { rows: |_| 1, write: write_row::<R::State> };
+        assemble(outline, body, merger, |state| vec![state], view)
     });
     One { reduction: name, built }
-}
-
-/// The value as one row, a collection too.
-fn write_one<T: Data>(value: &T, format: Format, out: &mut dyn io::Write) -> io::Result<()> {
-    write_rows(&[value], format, out)
 }
 
 struct Total<C, R> {

@@ -136,6 +136,13 @@ pub fn write_rows<O: Serialize + ?Sized>(value: &O, format: Format, out: &mut dy
     writer.finish()
 }
 
+/// Writes a value as one row, a collection too.
+pub(crate) fn write_row<T: Serialize>(value: &T, format: Format, out: &mut dyn Write) -> io::Result<()> {
+    let mut writer = RowWriter::new(format, out);
+    writer.row(value)?;
+    writer.finish()
+}
+
 /// Writes pairs as the entries of a map.
 pub(crate) fn write_entries<K: Serialize, V: Serialize>(
     entries: &[(K, V)],

@@ -98,23 +98,15 @@ impl Text {
     }
 
     /// The same text with ASCII letters lowered; in place, unless its memory is shared and has a letter to lower.
+    #[inline]
     #[must_use]
-    pub fn to_ascii_lowercase(mut self) -> Self {
-        match &mut self.0 {
-            Repr::Inline { bytes, .. } => {
+    pub fn to_ascii_lowercase(self) -> Self {
+        match self.0 {
+            Repr::Inline { len, mut bytes } => {
                 bytes.make_ascii_lowercase();
-                self
+                Self(Repr::Inline { len, bytes })
             }
-            Repr::Shared(bytes) if bytes.iter().any(u8::is_ascii_uppercase) => {
-                match std::mem::take(bytes).try_into_mut() {
-                    Ok(mut unique) => {
-                        unique.make_ascii_lowercase();
-                        Self(Repr::Shared(unique.freeze()))
-                    }
-                    Err(shared) => Self(Repr::Shared(Bytes::from(shared.to_ascii_lowercase()))),
-                }
-            }
-            Repr::Shared(_) => self,
+            Repr::Shared(bytes) => Self(Repr::Shared(lowered(bytes))),
         }
     }
 
@@ -136,6 +128,20 @@ impl Text {
             Repr::Inline { .. } => self,
             Repr::Shared(bytes) => Self::copy_of(&bytes),
         }
+    }
+}
+
+#[inline(never)]
+fn lowered(bytes: Bytes) -> Bytes {
+    if !bytes.iter().any(u8::is_ascii_uppercase) {
+        return bytes;
+    }
+    match bytes.try_into_mut() {
+        Ok(mut unique) => {
+            unique.make_ascii_lowercase();
+            unique.freeze()
+        }
+        Err(shared) => Bytes::from(shared.to_ascii_lowercase()),
     }
 }
 
@@ -267,12 +273,19 @@ impl Iterator for TextWords {
     #[inline]
     fn next(&mut self) -> Option<Text> {
         let rest = self.text.get(self.at..)?;
-        let word = words(rest).next()?;
-        let skipped = rest.iter().take_while(|&&byte| is_space(byte)).count();
-        let (start, length) = (self.at + skipped, word.len());
-        let found = Text::inline(word).unwrap_or_else(|| self.text.slice(start..start + length));
-        self.at = start + length;
-        Some(found)
+        let skipped = rest.iter().position(|&byte| !is_space(byte))?;
+        let from_start = rest.get(skipped..)?;
+        let length = from_start.iter().position(|&byte| is_space(byte)).unwrap_or(from_start.len());
+        let (start, end) = (self.at + skipped, self.at + skipped + length);
+        self.at = end;
+        if length > INLINE_BYTES_MAX {
+            return Some(self.text.slice(start..end));
+        }
+        // A copy of fixed length is cheaper; bytes behind the text's end are never looked at.
+        match (from_start.first_chunk::<INLINE_BYTES_MAX>(), u8::try_from(length)) {
+            (Some(bytes), Ok(len)) => Some(Text(Repr::Inline { len, bytes: *bytes })),
+            _ => from_start.get(..length).and_then(Text::inline),
+        }
     }
 }
 
