@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use elastic_flow_store::{FileOps, StoreError};
+use elastic_flow_store::{FileOps, StoreError, create_dirs};
 
 /// The suffix of a file that is being written.
 pub(crate) const TEMP_SUFFIX: &str = ".tmp";
@@ -56,6 +56,10 @@ impl Disk {
 
     pub(crate) fn corrupt(&self, path: &Path, offset: u64, detail: impl Into<String>) -> StoreError {
         StoreError::Corrupt { url: self.url.clone(), path: path.to_owned(), offset, detail: detail.into() }
+    }
+
+    pub(crate) fn create_root(&self) -> Result<(), StoreError> {
+        create_dirs(&*self.files, &self.root).map_err(|error| self.failed("make folder", &self.root, 0, error))
     }
 
     pub(crate) fn create_dir(&self, path: &Path) -> Result<(), StoreError> {

@@ -13,7 +13,7 @@
 //! - `codec.rs`: the headers on disk, with their diagrams
 //! - `journal.rs`: appending and rewriting; `segment.rs`: reading, and what tells a torn tail from corruption
 //! - `payloads.rs`: payload files
-//! - `disk.rs`: file operations with the store's errors; a failed sync stops the store; `lock.rs`: the one owner
+//! - `disk.rs`: file operations with the store's errors; a failed sync stops the store
 //!
 //! Every name appears by a rename of a file that is whole, and every change goes through
 //! [`FileOps`](elastic_flow_store::FileOps), so that tests can fail each of them.
@@ -21,7 +21,6 @@
 mod codec;
 mod disk;
 mod journal;
-mod lock;
 mod payloads;
 mod segment;
 mod store;

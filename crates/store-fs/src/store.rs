@@ -5,16 +5,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use elastic_flow_receipt::StepId;
-use elastic_flow_store::{Durability, FileOps, RealFiles, Store, StoreError, StoredPayload};
+use elastic_flow_store::{Durability, FileOps, OwnerLock, RealFiles, Store, StoreError, StoredPayload};
 
 use crate::disk::Disk;
 use crate::journal::Journal;
-use crate::lock::OwnerLock;
 use crate::payloads::Payloads;
 use crate::segment::TornTail;
 
 /// Bytes after which a journal segment is followed by the next: 64 MiB.
 pub const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
+const LOCK_NAME: &str = "lock";
 /// The level at which zstd costs least, and still halves text.
 const COMPRESSION_LEVEL: i32 = 1;
 
@@ -83,7 +83,8 @@ impl FsStore {
     /// Those of [`FsStore::open`].
     pub fn open_on(dir: &Path, options: FsOptions, files: Arc<dyn FileOps>) -> Result<(Self, OpenReport), StoreError> {
         let disk = Disk::new(dir, files);
-        let lock = OwnerLock::take(&disk)?;
+        disk.create_root()?;
+        let lock = OwnerLock::take(disk.url(), &dir.join(LOCK_NAME))?;
         let mut temp_files_removed = disk.sweep(disk.root())?;
         let (payloads, swept) = Payloads::open(&disk, options.compression_level)?;
         temp_files_removed += swept;

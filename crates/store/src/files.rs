@@ -71,6 +71,26 @@ pub trait FileOps: Send + Sync + Debug {
     fn remove_dir(&self, path: &Path) -> io::Result<()>;
 }
 
+/// Makes a folder, and those above it that are missing, and waits until their names are on the disk. One that is there is
+/// fine.
+///
+/// # Errors
+/// The operating system says no.
+pub fn create_dirs(files: &dyn FileOps, path: &Path) -> io::Result<()> {
+    let with_above: Vec<&Path> = path.ancestors().map(here_if_empty).collect();
+    let missing = with_above.iter().take_while(|folder| !folder.is_dir()).count();
+    for folder in with_above.iter().take(missing).rev() {
+        files.create_dir(folder)?;
+    }
+    // The names of the folders just made stand in those above them, up to the first that was there.
+    with_above.iter().skip(1).take(missing).try_for_each(|folder| files.sync_dir(folder))
+}
+
+/// The folder above a relative path of one component is the current one.
+fn here_if_empty(folder: &Path) -> &Path {
+    if folder.as_os_str().is_empty() { Path::new(".") } else { folder }
+}
+
 /// The operations of the operating system.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealFiles;

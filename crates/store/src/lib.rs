@@ -8,6 +8,7 @@
 //! - `plan.rs`: [`FaultPlan`] and [`FaultInjector`], which write point fails, and how
 //! - `fault.rs`: [`FaultStore`], which fails whole calls of any store
 //! - `files.rs`, `fault_files.rs`: [`FileOps`], the file operations of a backend, and [`FaultFiles`], which fails each of them
+//! - `lock.rs`: [`OwnerLock`], by which a second opener is refused
 //! - `contract/`: the suite that every backend runs (feature `contract`)
 //!
 //! This crate knows nothing of what the records and payloads mean.
@@ -16,6 +17,7 @@ mod error;
 mod fault;
 mod fault_files;
 mod files;
+mod lock;
 mod memory;
 mod name;
 mod plan;
@@ -28,7 +30,8 @@ pub mod contract;
 pub use error::StoreError;
 pub use fault::FaultStore;
 pub use fault_files::FaultFiles;
-pub use files::{FileOps, RealFiles};
+pub use files::{FileOps, RealFiles, create_dirs};
+pub use lock::OwnerLock;
 pub use memory::MemoryStore;
 pub use name::{PAYLOAD_NAME_BYTES_MAX, check_name, is_valid_name};
 pub use plan::{Fault, FaultInjector, FaultPlan, RandomFaults};

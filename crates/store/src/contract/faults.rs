@@ -11,6 +11,8 @@ use crate::store::Durability::{self, Os, Synced};
 const HISTORIES: u64 = 48;
 /// Calls in each of them.
 const CALLS: u64 = 30;
+/// Openings that die before one succeeds: more than the write points of an opening that has something to mend.
+const TORN_OPENINGS: u64 = 8;
 /// More write points than any backend has in the histories here: a stop for a backend whose points never end.
 const POINTS_MAX: u64 = 10_000;
 
@@ -51,9 +53,21 @@ fn synced_kinds() -> Vec<Call> {
 
 /// Runs `calls` once for each write point, with `fault` there, until a run meets no fault any more.
 fn check_each_point(backend: &dyn Backend, path: &Path, fault: Fault, calls: &[Call]) -> Vec<crate::StoreError> {
+    check_each_point_and_openings(backend, path, fault, calls, 0)
+}
+
+/// The same with openings that die as well.
+fn check_each_point_and_openings(
+    backend: &dyn Backend,
+    path: &Path,
+    fault: Fault,
+    calls: &[Call],
+    torn_openings: u64,
+) -> Vec<crate::StoreError> {
     let mut errors = Vec::new();
     for point in 0..POINTS_MAX {
-        let outcome = check(backend, &path.join(point.to_string()), FaultPlan::once(point, fault), calls);
+        let outcome =
+            check(backend, &path.join(point.to_string()), FaultPlan::once(point, fault), calls, torn_openings);
         errors.extend(outcome.errors);
         if outcome.injected == 0 {
             assert!(point >= calls.len() as u64, "only {} write points for {} calls", outcome.points, calls.len());
@@ -98,6 +112,11 @@ pub fn a_write_torn_at_each_point_leaves_each_call_whole_or_undone(backend: &dyn
     check_each_point(backend, &path.join("synced"), Fault::Tear, &all_kinds(Synced));
 }
 
+/// The same where the next openings die too, each a little later.
+pub fn a_crash_at_each_write_of_the_next_opening_loses_nothing(backend: &dyn Backend, path: &Path) {
+    check_each_point_and_openings(backend, path, Fault::Tear, &all_kinds(Synced), TORN_OPENINGS);
+}
+
 /// A machine that dies finds what was acknowledged as synced.
 pub fn a_power_cut_at_each_write_keeps_what_was_synced(backend: &dyn Backend, path: &Path) {
     check_each_point(backend, path, Fault::PowerCut, &synced_kinds());
@@ -127,7 +146,7 @@ pub fn random_histories_with_random_faults_match_a_model(backend: &dyn Backend, 
     for seed in 0..HISTORIES {
         let calls = random_calls(seed);
         let plan = FaultPlan::random(seed, 12, kinds);
-        injected += check(backend, &path.join(seed.to_string()), plan, &calls).injected;
+        injected += check(backend, &path.join(seed.to_string()), plan, &calls, 0).injected;
     }
     assert!(injected >= HISTORIES / 2, "only {injected} faults in {HISTORIES} histories");
 }

@@ -8,7 +8,7 @@ use elastic_flow_receipt::StepId;
 
 use super::Backend;
 use crate::error::StoreError;
-use crate::plan::{FaultInjector, FaultPlan};
+use crate::plan::{Fault, FaultInjector, FaultPlan};
 use crate::store::{Durability, Store};
 
 /// A call that changes something.
@@ -102,7 +102,15 @@ pub(super) struct Outcome {
 
 /// Makes the calls on a store that fails as `plan` says, opens it again without faults, and checks all along that it holds
 /// what was acknowledged, and of a failed call all or nothing.
-pub(super) fn check(backend: &dyn Backend, path: &Path, plan: FaultPlan, calls: &[Call]) -> Outcome {
+///
+/// Before that opening there are `torn_openings` others, each of which dies one write point later than the one before.
+pub(super) fn check(
+    backend: &dyn Backend,
+    path: &Path,
+    plan: FaultPlan,
+    calls: &[Call],
+    torn_openings: u64,
+) -> Outcome {
     let context = format!("{plan:?}");
     let faults = Arc::new(FaultInjector::new(plan));
     let mut expected = Content::default();
@@ -111,7 +119,12 @@ pub(super) fn check(backend: &dyn Backend, path: &Path, plan: FaultPlan, calls: 
     if let Ok(store) = backend.open_with_faults(path, &faults) {
         for call in calls {
             match call.make(&store) {
-                Ok(()) => expected = expected.after(call),
+                Ok(()) => {
+                    expected = expected.after(call);
+                    if !errors.is_empty() {
+                        assert_eq!(Content::of(&store), expected, "{context}: after {call:?}, with {errors:?} before");
+                    }
+                }
                 Err(error) => {
                     errors.push(error);
                     if faults.has_crashed() || is_poisoned(&store) {
@@ -132,6 +145,10 @@ pub(super) fn check(backend: &dyn Backend, path: &Path, plan: FaultPlan, calls: 
         if in_doubt.is_none() {
             assert_eq!(Content::of(&store), expected, "{context}: before the store was closed");
         }
+    }
+    for point in 0..torn_openings {
+        let faults = Arc::new(FaultInjector::new(FaultPlan::once(point, Fault::Tear)));
+        drop(backend.open_with_faults(path, &faults));
     }
     let store = backend.open(path).expect("a store opens after whatever happened");
     let found = Content::of(&store);
@@ -158,5 +175,5 @@ fn go_on(store: &dyn Store, found: &Content, context: &str) {
 }
 
 fn is_poisoned(store: &dyn Store) -> bool {
-    matches!(store.append(&[], Durability::Os), Err(error) if error.is_poisoned())
+    matches!(store.journal_bytes(), Err(error) if error.is_poisoned())
 }
