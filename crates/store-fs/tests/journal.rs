@@ -6,9 +6,10 @@ mod common;
 
 use std::fs::{self, OpenOptions};
 use std::path::Path;
+use std::sync::Arc;
 
-use common::{STEP, append, corruption, journal, open, overwrite, segments, small_segments};
-use elastic_flow_store::{Durability, Store};
+use common::{STEP, append, corruption, faulty_files, journal, open, overwrite, segments, small_segments};
+use elastic_flow_store::{Durability, Fault, FaultInjector, FaultPlan, Store};
 use elastic_flow_store_fs::{FsOptions, FsStore, TornTail};
 use proptest::prelude::*;
 
@@ -154,6 +155,36 @@ fn segments_follow_each_other_and_any_that_is_cut_missing_or_foreign_is_corrupti
     assert_eq!((at, detail.as_str()), (files[1].clone(), "the segment is missing, and later ones are there"));
     fs::write(&files[1], second).unwrap();
     open(&path, options).unwrap();
+}
+
+#[test]
+fn a_power_cut_at_any_write_leaves_a_beginning_of_what_was_appended_and_all_that_was_synced() {
+    let options = small_segments(100);
+    for point in 0.. {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        let faults = Arc::new(FaultInjector::new(FaultPlan::once(point, Fault::PowerCut)));
+        let (mut appended, mut synced) = (Vec::new(), 0);
+        if let Ok((store, _)) = FsStore::open_on(&path, options, faulty_files(&path, &faults)) {
+            for index in 0..24_u8 {
+                let durability = if index % 8 == 7 { Durability::Synced } else { Durability::Os };
+                appended.push(vec![index; 30]);
+                if store.append(&[&[index; 30]], durability).is_err() {
+                    break;
+                }
+                if durability == Durability::Synced {
+                    synced = appended.len();
+                }
+            }
+        }
+        let (store, _) = open(&path, options).unwrap();
+        let found = journal(&store);
+        assert!(appended.starts_with(&found) && found.len() >= synced, "{point}: {} of {synced}", found.len());
+        if faults.injected() == 0 {
+            assert!(point > 50, "only {point} write points");
+            break;
+        }
+    }
 }
 
 #[test]
