@@ -1,2 +1,38 @@
-//! To be written.
-#![allow(missing_docs, reason = "being written")]
+//! The command line that every Elastic Flow program gets: configuration, keys, launching, logging, progress, exit codes.
+//!
+//! A program's `main` is one expression: `App::new().program("word_count", count_words).main()`. Of all layers this is the one
+//! that installs things in the process (the log, the metrics recorder, signal handlers), reads the environment, starts processes
+//! and prints; what it asks of the layers below, it asks through their public faces.
+//!
+//! Modules in reading order:
+//! - [`app`]: the builder; `args`: the command line; `commands`: one file a command; `context`: what they start from;
+//! - [`config`]: file, environment and flags, checked as a whole; [`key_file`]: where the secret lies; `paths`: the user's folders;
+//! - `children`: the worker processes of `run`; `signals`: stopping; `face`: the HTTP face; `client`: asking a master;
+//! - [`logging`], `progress`, `output`, `tables`: what people and programs get to see;
+//! - [`exit_code`], [`build_id`], [`stores`].
+
+pub mod app;
+mod args;
+pub mod build_id;
+mod children;
+#[cfg(feature = "admin")]
+mod client;
+mod commands;
+pub mod config;
+mod context;
+pub mod exit_code;
+#[cfg(feature = "admin")]
+mod face;
+mod inputs;
+pub mod key_file;
+pub mod logging;
+mod output;
+mod paths;
+mod progress;
+mod signals;
+pub mod stores;
+mod tables;
+
+pub use app::App;
+pub use logging::{LogFormat, LogTail};
+pub use stores::StoreFactory;

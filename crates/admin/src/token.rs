@@ -1,0 +1,151 @@
+//! Bearer tokens by role, derived from the cluster's secret, so that a leaked read token only reads.
+
+use std::fmt;
+use std::str::FromStr;
+
+use elastic_flow_wire::Secret;
+use subtle::{Choice, ConstantTimeEq};
+use zeroize::Zeroizing;
+
+/// What a token allows; each role includes the ones before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// To look: every `GET`.
+    Read,
+    /// To submit, cancel and replay steps as well.
+    Submit,
+    /// Everything.
+    Admin,
+}
+
+impl Role {
+    /// All of them, weakest first.
+    pub const ALL: [Self; 3] = [Self::Read, Self::Submit, Self::Admin];
+
+    /// Its name, as in `token read`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Submit => "submit",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Role {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|role| role.name() == text)
+            .ok_or_else(|| format!("there is no role {text:?}: it is read, submit or admin"))
+    }
+}
+
+/// A bearer token: 64 hexadecimal digits. It is neither shown by `Debug` nor kept in memory after its drop.
+#[derive(Clone)]
+pub struct Token(Zeroizing<String>);
+
+impl Token {
+    /// The token of `role` under `secret`: HKDF-SHA256 with `elastic-flow token v1 <role>` as its purpose.
+    #[must_use]
+    pub fn derive(secret: &Secret, role: Role) -> Self {
+        let info = format!("elastic-flow token v1 {role}");
+        Self(hex(&*secret.derive_key(&[], info.as_bytes())))
+    }
+
+    /// Its text, for the `Authorization` header and for `token`.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(***)")
+    }
+}
+
+/// The tokens of all roles, as a server checks them.
+#[derive(Debug, Clone)]
+pub struct Tokens([(Role, Token); 3]);
+
+impl Tokens {
+    /// Derives all of them.
+    #[must_use]
+    pub fn derive(secret: &Secret) -> Self {
+        Self(Role::ALL.map(|role| (role, Token::derive(secret, role))))
+    }
+
+    /// The role of a presented token. Compares with every token in constant time, whichever matches.
+    pub(crate) fn role_of(&self, presented: &str) -> Option<Role> {
+        let mut found = None;
+        for (role, token) in &self.0 {
+            let equal: Choice = presented.as_bytes().ct_eq(token.expose().as_bytes());
+            if bool::from(equal) {
+                found = Some(*role);
+            }
+        }
+        found
+    }
+}
+
+fn hex(bytes: &[u8]) -> Zeroizing<String> {
+    use fmt::Write as _;
+    // As large as it becomes, so that no copy of a part is left behind.
+    let mut text = Zeroizing::new(String::with_capacity(bytes.len() * 2));
+    for byte in bytes {
+        // Writing to a string cannot fail.
+        write!(text, "{byte:02x}").ok();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(fill: u8) -> Secret {
+        Secret::from_bytes([fill; 32])
+    }
+
+    #[test]
+    fn a_token_belongs_to_one_role_and_one_secret() {
+        let tokens = Tokens::derive(&secret(7));
+        for role in Role::ALL {
+            assert_eq!(tokens.role_of(Token::derive(&secret(7), role).expose()), Some(role));
+            assert_eq!(tokens.role_of(Token::derive(&secret(8), role).expose()), None);
+        }
+        assert_eq!(tokens.role_of(""), None);
+    }
+
+    #[test]
+    fn a_cut_or_lengthened_token_is_none() {
+        let tokens = Tokens::derive(&secret(7));
+        let token = Token::derive(&secret(7), Role::Read);
+        assert_eq!(tokens.role_of(&token.expose()[..63]), None);
+        assert_eq!(tokens.role_of(&format!("{}0", token.expose())), None);
+    }
+
+    #[test]
+    fn debug_does_not_show_a_token() {
+        let token = Token::derive(&secret(7), Role::Admin);
+        assert!(!format!("{token:?} {:?}", Tokens::derive(&secret(7))).contains(token.expose()));
+    }
+
+    #[test]
+    fn roles_include_the_weaker_ones() {
+        assert!(Role::Admin > Role::Submit && Role::Submit > Role::Read);
+        assert_eq!("submit".parse(), Ok(Role::Submit));
+        assert!("root".parse::<Role>().unwrap_err().contains("read, submit or admin"));
+    }
+}

@@ -1,0 +1,190 @@
+//! The builder that a program's `main` calls.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use elastic_flow_dataflow::program::{IntoProgram, TypedProgram};
+use elastic_flow_dataflow::seam::Program;
+use elastic_flow_orchestrator::master::Distribute;
+use elastic_flow_orchestrator::{Interceptor, MakeItems, MethodKind, Programs};
+
+use crate::args::Cli;
+use crate::commands;
+use crate::config::{LEAST_OPEN_RECEIPTS, ROUND_ROBIN};
+use crate::exit_code::{self, Failure};
+use crate::output;
+use crate::stores::StoreFactory;
+
+/// Makes a distribution method of one's own, anew for each master.
+pub type MakeMethod = fn() -> Box<dyn Distribute>;
+
+/// A program: what it registers, and its command line.
+///
+/// What is wrong with a registration (a name taken twice, a flow that cannot be planned) is said by [`App::main`], with exit
+/// code 2, so that `main` stays one expression.
+#[derive(Default)]
+pub struct App {
+    programs: Programs,
+    interceptors: BTreeMap<String, Arc<dyn Interceptor>>,
+    stores: BTreeMap<String, StoreFactory>,
+    methods: BTreeMap<String, MakeMethod>,
+    wrong: Vec<String>,
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App")
+            .field("programs", &self.programs.names())
+            .field("interceptors", &self.interceptors.keys())
+            .field("stores", &self.stores.keys())
+            .field("methods", &self.methods.keys())
+            .finish_non_exhaustive()
+    }
+}
+
+impl App {
+    /// A program with nothing registered.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Registers a flow function under a name, with defaults for all else.
+    #[must_use]
+    pub fn program<M, P: IntoProgram<M>>(mut self, name: &str, flow: P) -> Self {
+        match TypedProgram::new(name, flow) {
+            Ok(program) => self.register(program),
+            Err(error) => {
+                self.wrong.push(format!("program {name:?}: {error}"));
+                self
+            }
+        }
+    }
+
+    /// Registers a program that was built with options of its own.
+    #[must_use]
+    pub fn register(mut self, program: impl Program) -> Self {
+        if let Err(error) = self.programs.register(Arc::new(program)) {
+            self.wrong.push(error.to_string());
+        }
+        self
+    }
+
+    /// Registers an iterator that is made anew each time, for inputs that name it with `registered:NAME`.
+    #[must_use]
+    pub fn source(mut self, name: &str, make: MakeItems) -> Self {
+        if let Err(error) = self.programs.register_source(name, make) {
+            self.wrong.push(error.to_string());
+        }
+        self
+    }
+
+    /// Registers an interceptor; the configuration's `interceptors` says which are used.
+    #[must_use]
+    pub fn interceptor(mut self, name: &str, interceptor: impl Interceptor) -> Self {
+        if self.interceptors.insert(name.to_owned(), Arc::new(interceptor)).is_some() {
+            self.wrong.push(format!("interceptor {name:?} is registered twice"));
+        }
+        self
+    }
+
+    /// Registers a store, for `--store NAME` and `NAME:ARGUMENT`.
+    #[must_use]
+    pub fn store(mut self, name: &str, factory: StoreFactory) -> Self {
+        if ["memory", "fs", "rocksdb"].contains(&name) || self.stores.insert(name.to_owned(), factory).is_some() {
+            self.wrong.push(format!("store {name:?} is taken: give it another name"));
+        }
+        self
+    }
+
+    /// Registers a way to pick workers, for `distribute.method`.
+    #[must_use]
+    pub fn distribute(mut self, name: &str, make: MakeMethod) -> Self {
+        let taken = [LEAST_OPEN_RECEIPTS, ROUND_ROBIN].contains(&name);
+        if taken || self.methods.insert(name.to_owned(), make).is_some() {
+            self.wrong.push(format!("distribution method {name:?} is taken: give it another name"));
+        }
+        self
+    }
+
+    /// Runs the command line of this process. The last thing in `main`.
+    #[must_use]
+    pub fn main(self) -> ExitCode {
+        self.main_from(std::env::args_os())
+    }
+
+    /// Runs a command line; its first item is the program's name.
+    #[must_use]
+    pub fn main_from<I, T>(self, line: I) -> ExitCode
+    where
+        I: IntoIterator<Item = T>,
+        T: Into<OsString> + Clone,
+    {
+        let cli = match Cli::try_parse_from(line) {
+            Ok(cli) => cli,
+            Err(error) => {
+                // Help and version go to standard output with 0, all else to standard error with 2.
+                error.print().ok();
+                return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(exit_code::USAGE));
+            }
+        };
+        match self.check().and_then(|()| commands::dispatch(&self, &cli)) {
+            Ok(code) => ExitCode::from(code),
+            Err(failure) => {
+                output::complain(&failure.to_string());
+                failure.exit_code()
+            }
+        }
+    }
+
+    fn check(&self) -> Result<(), Failure> {
+        if cfg!(panic = "abort") {
+            return Err(Failure::usage(
+                "this program was built with panic = \"abort\", so that one bad item would end a whole node: build it with \
+                 panic = \"unwind\"",
+            ));
+        }
+        if self.wrong.is_empty() { Ok(()) } else { Err(Failure::usage(self.wrong.join("\n"))) }
+    }
+
+    pub(crate) fn programs(&self) -> Result<Arc<Programs>, Failure> {
+        Ok(Arc::new(self.programs.clone()))
+    }
+
+    pub(crate) fn find_interceptor(&self, name: &str) -> Result<Arc<dyn Interceptor>, Failure> {
+        self.interceptors.get(name).map(Arc::clone).ok_or_else(|| {
+            let known: Vec<&str> = self.interceptors.keys().map(String::as_str).collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            Failure::usage(format!("interceptors names {name:?}, but this program has registered {known}"))
+        })
+    }
+
+    pub(crate) fn find_method(&self, name: &str) -> Result<MethodKind, Failure> {
+        match (name, self.methods.get(name)) {
+            (LEAST_OPEN_RECEIPTS, _) => Ok(MethodKind::LeastOpenReceipts),
+            (ROUND_ROBIN, _) => Ok(MethodKind::RoundRobin),
+            (_, Some(make)) => Ok(MethodKind::Custom(*make)),
+            (_, None) => {
+                let own = self.methods.keys().map(String::as_str);
+                let known: Vec<&str> = [LEAST_OPEN_RECEIPTS, ROUND_ROBIN].into_iter().chain(own).collect();
+                Err(Failure::usage(format!("distribute.method is {name:?}, but has to be one of {}", known.join(", "))))
+            }
+        }
+    }
+
+    pub(crate) fn find_store(&self, name: &str) -> Option<&StoreFactory> {
+        self.stores.get(name)
+    }
+
+    /// For messages.
+    pub(crate) fn known_stores(&self) -> String {
+        let mut known = vec!["memory"];
+        known.extend(cfg!(feature = "store-fs").then_some("fs:DIR"));
+        known.extend(cfg!(feature = "store-rocksdb").then_some("rocksdb:DIR"));
+        known.extend(self.stores.keys().map(String::as_str));
+        known.join(", ")
+    }
+}

@@ -1,0 +1,216 @@
+//! `worker`: a worker until it is stopped.
+
+use std::io::{self, BufRead, Read};
+use std::sync::Arc;
+
+use elastic_flow_clock::SystemClock;
+use elastic_flow_dataflow::source::DataRoots;
+use elastic_flow_orchestrator::{Worker, WorkerConfig};
+use elastic_flow_transport::Tcp;
+use elastic_flow_wire::Secret;
+use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
+
+use super::block_on;
+use super::master::start_failure;
+use crate::app::App;
+use crate::args::{Common, Worker as Args};
+use crate::children::{END_LINE, KEY_LINE, MASTER_LINE};
+use crate::config::{Config, Server, ServerRole};
+use crate::context::{Context, Flags, Key, checked_name, host_name, slots_for, this_build};
+use crate::exit_code::{COMPLETED, Failure, UNREACHED};
+use crate::logging::LogTail;
+use crate::output;
+use crate::signals::{StopSignals, end_process};
+
+/// Threads for I/O.
+const IO_THREADS: usize = 1;
+/// Most bytes of a line from the parent.
+const PARENT_LINE_BYTES_MAX: u64 = 1024;
+
+pub(crate) fn worker(app: &App, common: &Common, args: &Args) -> Result<u8, Failure> {
+    let context = Context::new(app, common, Flags::default())?;
+    let entry = server(&context.config, args)?;
+    let name = checked_name(args.name.clone().unwrap_or_else(host_name))?;
+    let own_slots = entry.as_ref().and_then(|entry| entry.slots);
+    let slots = args.slots.or(own_slots).unwrap_or_else(|| slots_for(1));
+    if args.key_stdin {
+        // A parent puts the name before each line.
+        let node = matches!(common.log_format, crate::logging::LogFormat::Json).then_some(name.as_str());
+        let tail = context.start_log("warn", node)?;
+        let parent = Parent::greet()?;
+        let key = Key { secret: parent.secret.clone(), given: false };
+        // One user's processes on one machine: what the parent may read, this one may.
+        let roots = DataRoots::unrestricted();
+        let node = Node { name, slots, tail, key, roots, build: this_build()? };
+        let (master, done) = parent.listen()?;
+        return block_on(IO_THREADS, serve(&context, args, node, master, Some(done)));
+    }
+    let tail = context.start_log("info", Some(&name))?;
+    let key = context.key()?;
+    let configured = context.config.master_server().and_then(|(_, server)| server.listen.clone());
+    let master = args.master.clone().or(configured).unwrap_or_else(Config::default_listen);
+    let beyond = context.check_exposure("--master", &master, &key)?;
+    let roots = context.data_roots(beyond)?;
+    let node = Node { name, slots, tail, key, roots, build: this_build()? };
+    block_on(IO_THREADS, serve(&context, args, node, master, None))
+}
+
+/// Who this worker is.
+struct Node {
+    name: String,
+    slots: u32,
+    tail: LogTail,
+    key: Key,
+    roots: DataRoots,
+    build: u128,
+}
+
+/// The worker's entry in `[servers]`.
+fn server(config: &Config, args: &Args) -> Result<Option<Server>, Failure> {
+    let Some(name) = args.name.as_ref().filter(|_| !args.key_stdin) else { return Ok(None) };
+    match config.servers.get(name) {
+        Some(server) if server.role == ServerRole::Master => {
+            Err(Failure::usage(format!("servers.{name} is the master: start it with `master --name {name}`")))
+        }
+        server => Ok(server.cloned()),
+    }
+}
+
+async fn serve(
+    context: &Context<'_>,
+    args: &Args,
+    node: Node,
+    master: String,
+    done: Option<CancellationToken>,
+) -> Result<u8, Failure> {
+    let mut signals = StopSignals::new().map_err(|error| Failure::failed(format!("cannot take signals: {error}")))?;
+    #[cfg(feature = "admin")]
+    let metrics = if done.is_none() || args.metrics {
+        elastic_flow_admin::Metrics::install()
+    } else {
+        elastic_flow_admin::Metrics::none()
+    };
+    let config = WorkerConfig {
+        node: context.node(node.name.clone(), node.key.clone(), node.build),
+        master: master.clone(),
+        slots: node.slots,
+        roots: node.roots,
+        log_tail: Some(node.tail.reader()),
+        #[cfg(feature = "admin")]
+        metrics: crate::face::renderer(&metrics),
+        #[cfg(not(feature = "admin"))]
+        metrics: None,
+    };
+    let interceptors = context.interceptors()?;
+    let programs = Arc::clone(&context.programs);
+    let worker = Worker::start(config, programs, interceptors, Tcp, Arc::new(SystemClock::new()));
+    let worker = Arc::new(worker.await.map_err(|error| start_failure(&error))?);
+    #[cfg(feature = "admin")]
+    let admin = match &args.admin {
+        Some(listen) => Some(crate::face::worker(context, listen, &node.key.secret, metrics, &worker).await?),
+        None => None,
+    };
+    if done.is_none() {
+        announce(context, &node.name, &master, admin_addr(&admin))?;
+    }
+
+    let parent_done = async {
+        match &done {
+            Some(done) => done.cancelled().await,
+            None => std::future::pending().await,
+        }
+    };
+    let refused = tokio::select! {
+        signal = signals.recv() => {
+            tracing::info!(signal, "stopping");
+            None
+        }
+        () = parent_done => None,
+        reason = worker.stopped() => Some(reason),
+    };
+    let grace = context.config.shutdown_grace;
+    signals
+        .or_at_once(async move {
+            #[cfg(feature = "admin")]
+            if let Some(admin) = admin {
+                admin.stop().await;
+            }
+            // Nobody else holds it: the face, which may look at it, has stopped.
+            if let Some(worker) = Arc::into_inner(worker) {
+                worker.stop(grace).await;
+            }
+        })
+        .await;
+    match refused {
+        None => Ok(COMPLETED),
+        Some(reason) => {
+            output::complain(&reason);
+            Ok(UNREACHED)
+        }
+    }
+}
+
+fn announce(context: &Context<'_>, name: &str, master: &str, admin: Option<String>) -> Result<(), Failure> {
+    if context.common.json {
+        return output::json_line(&serde_json::json!({ "name": name, "master": master, "admin": admin }));
+    }
+    output::to_stdout(|out| match admin {
+        Some(admin) => writeln!(out, "worker {name} of the master at {master}, listening on {admin}"),
+        None => writeln!(out, "worker {name} of the master at {master}"),
+    })
+}
+
+/// The process that started this one, at the other end of standard input.
+struct Parent {
+    secret: Secret,
+}
+
+impl Parent {
+    /// Takes the key.
+    fn greet() -> Result<Self, Failure> {
+        let line = read_line(KEY_LINE)?;
+        let secret = Secret::parse(&line).map_err(|error| Failure::usage(format!("standard input: {error}")))?;
+        Ok(Self { secret })
+    }
+
+    /// Takes the master's address, and from then on watches for the end: an announced one cancels the token, the other kind ends
+    /// this process at once, whatever it does.
+    fn listen(self) -> Result<(String, CancellationToken), Failure> {
+        let master = read_line(MASTER_LINE)?;
+        let done = CancellationToken::new();
+        let announced = done.clone();
+        let watch = move || {
+            let mut lines = io::stdin().lock().lines();
+            loop {
+                match lines.next() {
+                    Some(Ok(line)) if line == END_LINE => return announced.cancel(),
+                    Some(Ok(_)) => {}
+                    Some(Err(_)) | None => end_process(i32::from(UNREACHED)),
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("elastic-flow-parent".to_owned());
+        thread.spawn(watch).map_err(|error| Failure::failed(format!("cannot start a thread: {error}")))?;
+        Ok((master.to_string(), done))
+    }
+}
+
+/// A line from the parent that starts with `kind`. Its absence means that the parent is gone.
+fn read_line(kind: &str) -> Result<Zeroizing<String>, Failure> {
+    let mut line = Zeroizing::new(String::new());
+    let read = io::stdin().lock().take(PARENT_LINE_BYTES_MAX).read_line(&mut line);
+    match (read, line.strip_prefix(kind)) {
+        (Ok(_), Some(rest)) => Ok(Zeroizing::new(rest.trim_end().to_owned())),
+        (Ok(0) | Err(_), _) => Err(Failure::unreached("the parent process is gone")),
+        (Ok(_), None) if line.trim_end() == END_LINE => {
+            Err(Failure::unreached("the parent process needs no worker any more"))
+        }
+        (Ok(_), None) => Err(Failure::usage(format!("standard input: expected a line that starts with {kind:?}"))),
+    }
+}
+
+#[cfg(feature = "admin")]
+fn admin_addr(admin: &Option<elastic_flow_admin::AdminServer>) -> Option<String> {
+    admin.as_ref().map(|admin| format!("http://{}", admin.local_addr()))
+}

@@ -1,0 +1,184 @@
+use super::*;
+use std::io::Write as _;
+
+fn file(text: &str) -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+    file.write_all(text.as_bytes()).expect("it is written");
+    file
+}
+
+fn load(text: &str, environment: &[(&str, &str)], sets: &[&str]) -> Result<Config, ConfigErrors> {
+    let file = file(text);
+    let sources = Sources {
+        file: Some(file.path().to_owned()),
+        environment: environment.iter().map(|(name, value)| (name.into(), value.into())).collect(),
+        sets: sets.iter().map(|set| (*set).to_owned()).collect(),
+        flags: Vec::new(),
+    };
+    sources.load()
+}
+
+fn messages(result: Result<Config, ConfigErrors>) -> Vec<String> {
+    result.expect_err("it is wrong").0.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn nothing_gives_the_defaults() {
+    assert_eq!(Sources::default().load(), Ok(Config::default()));
+    assert_eq!(Config::default().admin.listen, "127.0.0.1:7118");
+    assert_eq!(Config::default_listen(), "127.0.0.1:7117");
+}
+
+#[test]
+fn a_whole_file_is_read() {
+    let config = load(
+        r#"
+        cluster = "logs"
+        program = "word_count"
+        interceptors = ["print"]
+        compress = "auto"
+        [servers]
+        yam1 = { role = "master", listen = "10.0.0.1:7117", admin = "127.0.0.1:7118" }
+        yam2 = { role = "worker", slots = 4 }
+        yam3 = "slave"
+        [distribute]
+        method = "round-robin"
+        chunk_items = 100
+        chunk_bytes = "2 MiB"
+        [store]
+        url = "fs:/tmp/x"
+        durability = "os"
+        keep_payloads = "always"
+        keep_results = "2h"
+        [heartbeat]
+        every = "200ms"
+        dead_after = "1s"
+        monitor = "default"
+        [retry]
+        max_attempts = 2
+        grace = "3s"
+        [security]
+        key_file = "/k"
+        insecure_plaintext = true
+        [admin]
+        listen = "127.0.0.1:0"
+        metrics_open = true
+        "#,
+        &[],
+        &[],
+    )
+    .expect("it is right");
+    assert_eq!((config.cluster.as_str(), config.program.as_deref()), ("logs", Some("word_count")));
+    assert_eq!(config.interceptors, ["print"]);
+    assert_eq!((config.method.as_str(), config.settings.chunk_items), (ROUND_ROBIN, 100));
+    assert_eq!((config.settings.chunk_bytes, config.settings.chunk_adapts), (2 << 20, true));
+    assert_eq!(config.store.url.as_deref(), Some("fs:/tmp/x"));
+    assert_eq!((config.store.durability, config.store.keep_payloads), (Durability::Os, KeepPayloads::Always));
+    assert_eq!(config.store.keep_results, Duration::from_secs(7200));
+    assert_eq!(config.heartbeat.every, Duration::from_millis(200));
+    assert_eq!((config.settings.max_attempts, config.settings.grace), (2, Duration::from_secs(3)));
+    assert_eq!(config.security.key_file, Some("/k".into()));
+    assert!(config.security.insecure_plaintext && config.admin.metrics_open);
+    assert_eq!(config.master_server().map(|(name, _)| name), Some("yam1"));
+    assert_eq!(config.servers["yam2"].slots, Some(4));
+    assert_eq!(config.servers["yam3"].role, ServerRole::Worker);
+}
+
+#[test]
+fn the_command_line_overrides_the_environment_and_that_the_file() {
+    let text = "[retry]\nmax_attempts = 2\nmax_skips = 2\nmax_losses = 2";
+    let environment = [("ELASTIC_FLOW_RETRY__MAX_ATTEMPTS", "3"), ("ELASTIC_FLOW_RETRY__MAX_SKIPS", "3")];
+    let config = load(text, &environment, &["retry.max_attempts=5"]).expect("it is right");
+    let settings = &config.settings;
+    assert_eq!((settings.max_attempts, settings.max_skips, settings.max_losses), (5, 3, 2));
+    let sources = Sources {
+        sets: vec!["store.url=memory".to_owned()],
+        flags: vec![("--store", "store.url", "fs:/x".to_owned())],
+        ..Sources::default()
+    };
+    assert_eq!(sources.load().expect("it is right").store.url.as_deref(), Some("fs:/x"));
+}
+
+#[test]
+fn every_error_is_named_at_once_with_its_origin() {
+    let text = "[retry]\nmax_attempt = 2\ngrace = 30\n[stor]\nurl = \"memory\"\n[heartbeat]\nevery = \"3s\"";
+    let errors = messages(load(text, &[("ELASTIC_FLOW_ADMIN__LISTN", "x")], &["store.durability=never", "nothing"]));
+    let all = errors.join("\n");
+    assert_eq!(errors.len(), 7, "{all}");
+    assert!(all.contains("retry.max_attempt is unknown: did you mean retry.max_attempts?"), "{all}");
+    assert!(all.contains("retry.grace is 30, but has to be a duration"), "{all}");
+    assert!(all.contains("stor.url is unknown: did you mean store.url?"), "{all}");
+    assert!(all.contains("admin.listn is unknown: did you mean admin.listen? (ELASTIC_FLOW_ADMIN__LISTN)"), "{all}");
+    assert!(all.contains("store.durability is \"never\", but has to be \"synced\" or \"os\" (--set"), "{all}");
+    assert!(all.contains("nothing has no '='"), "{all}");
+    assert!(all.contains("heartbeat.dead_after is 5s, but has to be at least twice heartbeat.every (3s)"), "{all}");
+}
+
+#[test]
+fn keys_of_later_versions_are_refused_and_not_ignored() {
+    for set in [
+        "chaos.seed=1",
+        "distribute.master_works=true",
+        "distribute.window=by_hour",
+        "retry.speculate=true",
+        "heartbeat.monitor=mine",
+        "memory.budget=50%",
+        "source.read=ship",
+    ] {
+        let errors = messages(load("", &[], &[set]));
+        assert_eq!(errors.len(), 1, "{set}");
+        assert!(errors[0].contains("not available in this version"), "{}", errors[0]);
+    }
+}
+
+#[test]
+fn a_misspelt_section_or_shape_is_named() {
+    assert!(messages(load("retry = 3", &[], &[]))[0].contains("has to be a section: [retry]"));
+    assert!(messages(load("cluster = { a = 1 }", &[], &[]))[0].contains("a text"));
+    assert!(messages(load("[x.y]\nz = 1", &[], &[]))[0].starts_with("x.y is unknown"));
+    assert!(messages(load("x = [", &[], &[]))[0].contains("is not TOML"));
+    assert!(messages(load("[servers]\na = \"boss\"", &[], &[]))[0].contains("\"master\" or \"worker\""));
+    assert!(messages(load("[servers]\na = { speed = 1 }", &[], &[]))[0].contains("role, listen, admin and slots"));
+    assert!(
+        messages(load("[servers]\na = \"master\"\nb = \"master\"", &[], &[]))[0].contains("several masters (a, b)")
+    );
+    let missing = Sources { file: Some("/nowhere/x.toml".into()), ..Sources::default() };
+    assert!(messages(missing.load())[0].starts_with("/nowhere/x.toml cannot be read"));
+}
+
+#[test]
+fn variables_of_others_are_left_alone_and_near_misses_are_not() {
+    let service = [("ELASTIC_FLOW_PORT_7117_TCP", "tcp://10.0.0.1:7117"), ("ELASTIC_FLOW_SERVICE_HOST", "10.0.0.1")];
+    assert!(load("", &service, &[]).is_ok());
+    assert!(messages(load("", &[("ELASTIC_FLOW_CLUSTR", "x")], &[]))[0].contains("did you mean cluster?"));
+    let config = load("", &[("ELASTIC_FLOW_KEY_FILE", "/k"), ("ELASTIC_FLOW_LOG", "debug")], &[]).expect("it is right");
+    assert_eq!(config.security.key_file, Some("/k".into()));
+}
+
+#[test]
+fn a_small_chunk_stays_small() {
+    let config = load("", &[], &["distribute.chunk_bytes=4KiB"]).expect("it is right");
+    assert_eq!((config.settings.chunk_bytes, config.settings.chunk_adapts), (4096, false));
+}
+
+#[test]
+fn zero_where_one_is_needed_is_refused() {
+    for set in
+        ["distribute.chunk_items=0", "distribute.open_per_slot=0", "retry.max_attempts=0", "distribute.chunk_bytes=0"]
+    {
+        assert!(messages(load("", &[], &[set]))[0].contains("has to be at least 1"), "{set}");
+    }
+    assert!(messages(load("", &[], &["cluster=a b"]))[0].contains("a name consists of"));
+}
+
+#[test]
+fn every_known_key_can_be_set_from_text() {
+    for key in known_keys() {
+        let candidates =
+            ["1", "1s", "30s", "16 MiB", "auto", "true", "default", "round-robin", "synced", "always", "127.0.0.1:0"];
+        let taken = candidates
+            .iter()
+            .any(|value| Sources { sets: vec![format!("{key}={value}")], ..Sources::default() }.load().is_ok());
+        assert!(taken, "{key}");
+    }
+}

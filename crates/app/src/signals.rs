@@ -1,0 +1,58 @@
+//! Ctrl-C and SIGTERM: the first asks to stop, a second one ends the process at once.
+
+use std::io;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// The exit code of a process that was interrupted twice, as shells give it for SIGINT.
+const INTERRUPTED: i32 = 130;
+
+/// Both signals, from the moment this is made.
+#[derive(Debug)]
+pub(crate) struct StopSignals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl StopSignals {
+    /// Takes the signals over.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// Waits for the next one and gives its name.
+    ///
+    /// # Cancel safety
+    /// No signal is lost.
+    pub(crate) async fn recv(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+        }
+    }
+
+    /// Runs an orderly stop to its end, unless another signal ends the process at once.
+    ///
+    /// # Cancel safety
+    /// As `stop`.
+    pub(crate) async fn or_at_once<T>(&mut self, stop: impl Future<Output = T>) -> T {
+        tokio::select! {
+            biased;
+            _ = self.recv() => end_process(INTERRUPTED),
+            done = stop => done,
+        }
+    }
+}
+
+/// Ends the process from wherever it is.
+pub(crate) fn end_process(code: i32) -> ! {
+    #[expect(
+        clippy::disallowed_methods,
+        clippy::exit,
+        reason = "asked to end at once, while user code may hold every other thread"
+    )]
+    std::process::exit(code)
+}

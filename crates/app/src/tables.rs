@@ -1,0 +1,168 @@
+//! Answers of a master as tables for people.
+
+use std::io::{self, Write};
+use std::time::{Duration, UNIX_EPOCH};
+
+use elastic_flow_orchestrator::api::{ReceiptView, StepView, WorkerView};
+
+use crate::progress::size;
+
+/// Writes rows in columns, the last one as long as it is. Cells of one row share a line: control characters are shown, not sent.
+pub(crate) fn write(out: &mut dyn Write, heads: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| tame(cell)).collect()).collect();
+    let width = |column: usize, head: &str| {
+        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+        cells.max().unwrap_or(0).max(head.len())
+    };
+    let widths: Vec<usize> = heads.iter().enumerate().map(|(column, head)| width(column, head)).collect();
+    let heads: Vec<String> = heads.iter().map(|head| (*head).to_owned()).collect();
+    for row in std::iter::once(&heads).chain(&rows) {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            line.push_str(&format!("{cell:<width$}  "));
+        }
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    Ok(())
+}
+
+fn tame(cell: &str) -> String {
+    cell.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+pub(crate) fn steps(out: &mut dyn Write, steps: &[StepView]) -> io::Result<()> {
+    let rows: Vec<Vec<String>> = steps
+        .iter()
+        .map(|step| {
+            let chunks = step
+                .progress
+                .as_ref()
+                .map_or_else(|| "-".to_owned(), |progress| format!("{}/{}", progress.chunks_done, progress.chunks));
+            let note = step.reason.as_deref().or(step.waiting_for.as_deref()).unwrap_or_default();
+            vec![
+                step.id.to_string(),
+                step.state.to_string(),
+                step.program.clone(),
+                chunks,
+                time(step.submitted_at),
+                step.label.clone().unwrap_or_else(|| "-".to_owned()),
+                note.to_owned(),
+            ]
+        })
+        .collect();
+    write(out, &["STEP", "STATE", "PROGRAM", "CHUNKS", "SUBMITTED", "LABEL", "NOTE"], &rows)
+}
+
+pub(crate) fn step(out: &mut dyn Write, step: &StepView) -> io::Result<()> {
+    let mut line = |name: &str, value: &str| writeln!(out, "{name:<11} {}", tame(value));
+    line("step", &step.id.to_string())?;
+    line("state", &step.state.to_string())?;
+    line("program", &step.program)?;
+    for (key, value) in &step.params {
+        line("param", &format!("{key}={value}"))?;
+    }
+    for input in &step.inputs {
+        line("input", input)?;
+    }
+    line("on failure", &step.on_failure.to_string())?;
+    let optional = [
+        ("label", step.label.clone()),
+        ("key", step.key.clone()),
+        ("replay of", step.replay_of.map(|id| id.to_string())),
+        ("submitted", Some(time(step.submitted_at))),
+        ("started", step.started_at.map(time)),
+        ("ended", step.ended_at.map(time)),
+        ("reason", step.reason.clone()),
+        ("waits for", step.waiting_for.clone()),
+    ];
+    for (name, value) in optional {
+        if let Some(value) = value {
+            line(name, &value)?;
+        }
+    }
+    if let Some(progress) = &step.progress {
+        let all = if progress.source_exhausted { "" } else { " so far" };
+        line("chunks", &format!("{} of {}{all}", progress.chunks_done, progress.chunks))?;
+        line("open", &progress.chunks_open.to_string())?;
+        line("set aside", &progress.chunks_set_aside.to_string())?;
+        line("sent again", &progress.retried.to_string())?;
+        line("bytes", &size(progress.bytes_done))?;
+        line("items", &progress.entries_done.to_string())?;
+        line("ran for", &duration(progress.elapsed_nanos))?;
+    }
+    Ok(())
+}
+
+pub(crate) fn workers(out: &mut dyn Write, workers: &[WorkerView]) -> io::Result<()> {
+    let rows: Vec<Vec<String>> = workers
+        .iter()
+        .map(|worker| {
+            let state = match (worker.same_build, worker.draining) {
+                (_, true) => "leaving",
+                (false, _) => "other build",
+                (true, false) => "ready",
+            };
+            vec![
+                worker.name.clone(),
+                state.to_owned(),
+                worker.address.clone(),
+                format!("{}/{}", worker.busy, worker.slots),
+                worker.open_chunks.to_string(),
+                size(worker.resident_bytes),
+                duration(worker.heartbeat_age_nanos),
+            ]
+        })
+        .collect();
+    write(out, &["NAME", "STATE", "ADDRESS", "BUSY", "OPEN CHUNKS", "MEMORY", "HEARD"], &rows)
+}
+
+pub(crate) const RECEIPT_HEADS: [&str; 8] =
+    ["RECEIPT", "STATION", "NODE", "BYTES", "ENTRIES", "ATTEMPTS", "COVERS", "ERROR"];
+
+pub(crate) fn receipt_row(receipt: &ReceiptView) -> Vec<String> {
+    let dash = || "-".to_owned();
+    let covers = match receipt.covers.as_slice() {
+        [] => dash(),
+        [(name, offset, length)] => format!("{name}@{offset}+{length}"),
+        [(name, ..), rest @ ..] => format!("{name} and {} more", rest.len()),
+    };
+    vec![
+        receipt.id.to_string(),
+        receipt.station.clone(),
+        receipt.node.clone().unwrap_or_else(dash),
+        receipt.bytes.to_string(),
+        receipt.entries.map_or_else(dash, |entries| entries.to_string()),
+        receipt.attempts.to_string(),
+        covers,
+        receipt.error.clone().unwrap_or_default(),
+    ]
+}
+
+/// A moment for people, in UTC.
+pub(crate) fn time(unix_nanos: u64) -> String {
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_nanos(unix_nanos)).to_string()
+}
+
+/// A span for people, to the millisecond.
+fn duration(nanos: u64) -> String {
+    humantime::format_duration(Duration::from_millis(nanos / 1_000_000)).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up_and_control_characters_are_not_sent() {
+        let rows = [vec!["1".to_owned(), "\u{1b}[2Jx".to_owned()], vec!["100".to_owned(), "é".to_owned()]];
+        let mut out = Vec::new();
+        write(&mut out, &["N", "TEXT"], &rows).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "N    TEXT\n1    \u{fffd}[2Jx\n100  é\n");
+    }
+
+    #[test]
+    fn times_are_utc_and_spans_are_short() {
+        assert_eq!(time(1_000_000_000_000_000_000), "2001-09-09T01:46:40Z");
+        assert_eq!(duration(1_500_400_000), "1s 500ms");
+    }
+}
