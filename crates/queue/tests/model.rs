@@ -1,6 +1,6 @@
 //! The queue against a naive model: random commands, and a crash after every prefix of the journal.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking, its helpers too")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
 use elastic_flow_queue::{
     Decision, Effect, IllegalTransition, OnFailure, Queue, QueueError, QueueRecord, RecordError, StepEvent, StepSpec,
@@ -44,7 +44,7 @@ impl Model {
         use StepState as S;
         let busy = self.steps.iter().any(|(_, state)| state.is_active());
         let first = self.steps.iter().position(|(_, state)| *state == S::Pending);
-        let at = (id as usize).wrapping_sub(1);
+        let at = usize::try_from(id).unwrap().wrapping_sub(1);
         let Some((spec, state)) = self.steps.get_mut(at) else { return Answer::Refused };
         let my_turn = !busy && first == Some(at);
         let mut effects = vec![];
