@@ -181,9 +181,10 @@ impl Endpoint {
 
 impl Drop for Endpoint {
     fn drop(&mut self) {
-        // Ends the jobs on the heartbeat thread; the tasks here end with their JoinSet.
-        self.shared.closing.cancel();
+        // Ends the jobs on the heartbeat thread; the tasks here end with their JoinSet. In this order, so that no goodbye is said:
+        // only a shutdown is an orderly end.
         self.shared.abort.cancel();
+        self.shared.closing.cancel();
         self.shared.inbox.close();
     }
 }
