@@ -101,6 +101,20 @@ fn a_flipped_bit_is_corruption_named_with_file_and_offset() {
 }
 
 #[test]
+fn a_record_of_another_history_does_not_follow() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, other) = (folder.path().join("one"), folder.path().join("other"));
+    let ends = with_batches(&one, &[vec![b"one".to_vec()], vec![b"same".to_vec()]]);
+    with_batches(&other, &[vec![b"two".to_vec()], vec![b"same".to_vec()]]);
+    let second = usize::try_from(ends[1]).unwrap();
+    let (mine, foreign) = (fs::read(&segments(&one)[0]).unwrap(), fs::read(&segments(&other)[0]).unwrap());
+    overwrite(&segments(&one)[0], &[&mine[..second], &foreign[second..]].concat());
+    let (at, offset, detail) = corruption(&one, FsOptions::default());
+    assert_eq!((at, offset), (segments(&one)[0].clone(), ends[1]));
+    assert!(detail.contains("follows"), "{detail}");
+}
+
+#[test]
 fn a_tail_that_the_disk_never_wrote_is_torn() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store");
