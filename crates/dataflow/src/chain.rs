@@ -12,7 +12,7 @@ use crate::built::Built;
 use crate::error::ProgramError;
 use crate::plan::OperatorPlan;
 use crate::run::ChunkRun;
-use crate::text::{Text, words};
+use crate::text::{Span, Text, fold_spans};
 
 /// A type that can cross a border: it is encoded, and decoded elsewhere.
 #[diagnostic::on_unimplemented(
@@ -55,10 +55,10 @@ pub trait Chain: sealed::Sealed + Sized + Send + Sync + 'static {
     #[inline]
     fn fold_bytes<A, F>(&self, run: &ChunkRun<'_>, acc: A, mut f: F) -> A
     where
-        F: FnMut(A, &[u8]) -> A,
+        F: FnMut(A, Span<'_>) -> A,
     {
         self.fold(run, acc, |acc, item| match as_text(&item) {
-            Some(text) => f(acc, text),
+            Some(text) => f(acc, Span::whole(text)),
             None => acc,
         })
     }
@@ -68,9 +68,9 @@ pub trait Chain: sealed::Sealed + Sized + Send + Sync + 'static {
     #[inline]
     fn fold_words<A, F>(&self, run: &ChunkRun<'_>, acc: A, mut f: F) -> A
     where
-        F: FnMut(A, &[u8]) -> A,
+        F: FnMut(A, Span<'_>) -> A,
     {
-        self.fold_bytes(run, acc, |acc, bytes| words(bytes).fold(acc, &mut f))
+        self.fold_bytes(run, acc, |acc, span| fold_spans(span.bytes(), acc, &mut f))
     }
 
     /// Whether the chunks of this input go through this chain.
@@ -122,6 +122,12 @@ impl Outline {
         let plan = |&(name, output): &(&str, &str)| OperatorPlan { name: name.to_owned(), output: output.to_owned() };
         self.operators.iter().map(plan).collect()
     }
+}
+
+/// The function, borrowed: as `&mut f`, but seen through by the optimiser where that is a call.
+#[inline]
+pub(crate) fn by_ref<A, T>(f: &mut impl FnMut(A, T) -> A) -> impl FnMut(A, T) -> A {
+    move |acc, item| f(acc, item)
 }
 
 /// Whether `T` is [`Text`]; known when it compiles.

@@ -15,7 +15,7 @@ use crate::chain::{Chain, Data, Outline, cast, is_text, sealed};
 use crate::error::ProgramError;
 use crate::run::ChunkRun;
 use crate::source::{Blocks, Feed};
-use crate::text::{ByteKey, Text, words};
+use crate::text::{ByteKey, Span, Text, fold_spans};
 
 /// Numbers of a range, and encoded items, between two looks at the stop flag.
 const ITEMS_PER_TICK: u64 = 4096;
@@ -86,14 +86,14 @@ impl<T: Data> Chain for Input<T> {
     #[inline]
     fn fold_bytes<A, F>(&self, run: &ChunkRun<'_>, acc: A, mut f: F) -> A
     where
-        F: FnMut(A, &[u8]) -> A,
+        F: FnMut(A, Span<'_>) -> A,
     {
         let Some(feed) = run.take_feed() else { return acc };
         match feed {
-            Feed::Lines(blocks) => {
-                each_line(run, blocks, acc, |acc, block, start, end| f(acc, block.get(start..end).unwrap_or_default()))
-            }
-            Feed::Items { body } => each_encoded(run, &body, acc, |acc, ByteKey(bytes)| f(acc, bytes)),
+            Feed::Lines(blocks) => each_line(run, blocks, acc, |acc, block, start, end| {
+                f(acc, Span::new(block.get(start..).unwrap_or_default(), end - start))
+            }),
+            Feed::Items { body } => each_encoded(run, &body, acc, |acc, ByteKey(bytes)| f(acc, Span::whole(bytes))),
             Feed::Range(_) => refuse::<T, A>(run, "a range of `u64`", acc),
         }
     }
@@ -102,18 +102,18 @@ impl<T: Data> Chain for Input<T> {
     #[inline]
     fn fold_words<A, F>(&self, run: &ChunkRun<'_>, acc: A, mut f: F) -> A
     where
-        F: FnMut(A, &[u8]) -> A,
+        F: FnMut(A, Span<'_>) -> A,
     {
         let Some(feed) = run.take_feed() else { return acc };
         match feed {
             Feed::Lines(blocks) => each_block(run, blocks, acc, |acc, block| {
-                let acc = words(block).fold(acc, &mut f);
+                let acc = fold_spans(block, acc, &mut f);
                 let borders = memchr_iter(b'\n', block).count() as u64;
                 let lines = borders + u64::from(block.last() != Some(&b'\n'));
                 run.set_position(run.position() + lines);
                 acc
             }),
-            Feed::Items { body } => each_encoded(run, &body, acc, |acc, ByteKey(bytes)| words(bytes).fold(acc, &mut f)),
+            Feed::Items { body } => each_encoded(run, &body, acc, |acc, ByteKey(bytes)| fold_spans(bytes, acc, &mut f)),
             Feed::Range(_) => refuse::<T, A>(run, "a range of `u64`", acc),
         }
     }

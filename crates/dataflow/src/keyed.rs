@@ -87,7 +87,7 @@ impl<C: Chain<Item: Key>> Body for Counts<C> {
         };
         let table = if is_text::<C::Item>() {
             self.0.fold_bytes(run, table, |table, key| {
-                table.upsert_bytes(key, (), start, change);
+                table.upsert_bytes(key.bytes(), (), start, change);
                 table
             })
         } else {

@@ -1,7 +1,7 @@
 //! `flat_map`: one item to many.
 
 use super::{chain_link, link_type};
-use crate::chain::Chain;
+use crate::chain::{Chain, by_ref};
 use crate::flow::Flow;
 use crate::run::ChunkRun;
 
@@ -45,6 +45,6 @@ where
     where
         G: FnMut(A, Self::Item) -> A,
     {
-        self.inner.fold(run, acc, |acc, item| (self.f)(item).into_iter().fold(acc, &mut g))
+        self.inner.fold(run, acc, |acc, item| (self.f)(item).into_iter().fold(acc, by_ref(&mut g)))
     }
 }

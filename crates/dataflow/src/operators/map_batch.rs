@@ -3,7 +3,7 @@
 use std::mem;
 
 use super::{chain_link, link_type};
-use crate::chain::Chain;
+use crate::chain::{Chain, by_ref};
 use crate::flow::Flow;
 use crate::run::ChunkRun;
 
@@ -69,7 +69,7 @@ where
                 return (acc, batch);
             }
             let full = mem::replace(&mut batch, Vec::with_capacity(room));
-            (f(full).into_iter().fold(acc, &mut g), batch)
+            (f(full).into_iter().fold(acc, by_ref(&mut g)), batch)
         });
         if rest.is_empty() || run.is_halted() { acc } else { f(rest).into_iter().fold(acc, g) }
     }

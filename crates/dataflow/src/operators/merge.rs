@@ -5,6 +5,7 @@ use crate::chain::{Chain, Data, Outline, sealed};
 use crate::error::ProgramError;
 use crate::flow::Flow;
 use crate::run::ChunkRun;
+use crate::text::Span;
 
 /// The link that [`Flow::merge`] adds.
 #[derive(Debug, Clone)]
@@ -40,7 +41,7 @@ impl<T: 'static, A: Chain<Item = T>, B: Chain<Item = T>> Chain for Merge<A, B> {
     #[inline]
     fn fold_bytes<X, G>(&self, run: &ChunkRun<'_>, acc: X, g: G) -> X
     where
-        G: FnMut(X, &[u8]) -> X,
+        G: FnMut(X, Span<'_>) -> X,
     {
         if self.left.takes(run.input()) {
             self.left.fold_bytes(run, acc, g)
@@ -52,7 +53,7 @@ impl<T: 'static, A: Chain<Item = T>, B: Chain<Item = T>> Chain for Merge<A, B> {
     #[inline]
     fn fold_words<X, G>(&self, run: &ChunkRun<'_>, acc: X, g: G) -> X
     where
-        G: FnMut(X, &[u8]) -> X,
+        G: FnMut(X, Span<'_>) -> X,
     {
         if self.left.takes(run.input()) {
             self.left.fold_words(run, acc, g)

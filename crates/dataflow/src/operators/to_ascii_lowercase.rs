@@ -4,7 +4,7 @@ use super::chain_link;
 use crate::chain::{Chain, sealed};
 use crate::flow::Flow;
 use crate::run::ChunkRun;
-use crate::text::{Lowering, Text};
+use crate::text::{Lowering, Span, Text};
 
 /// The link that [`Flow::to_ascii_lowercase`] adds.
 #[derive(Debug, Clone)]
@@ -46,17 +46,17 @@ impl<C: Chain<Item = Text>> Chain for ToAsciiLowercase<C> {
     #[inline]
     fn fold_bytes<A, G>(&self, run: &ChunkRun<'_>, acc: A, mut g: G) -> A
     where
-        G: FnMut(A, &[u8]) -> A,
+        G: FnMut(A, Span<'_>) -> A,
     {
         let mut lowering = Lowering::default();
-        self.inner.fold_bytes(run, acc, |acc, bytes| lowering.with(bytes, |lowered| g(acc, lowered)))
+        self.inner.fold_bytes(run, acc, |acc, span| lowering.with(span, |lowered| g(acc, lowered)))
     }
 
     /// Lowering moves no border of a word.
     #[inline]
     fn fold_words<A, G>(&self, run: &ChunkRun<'_>, acc: A, mut g: G) -> A
     where
-        G: FnMut(A, &[u8]) -> A,
+        G: FnMut(A, Span<'_>) -> A,
     {
         let mut lowering = Lowering::default();
         self.inner.fold_words(run, acc, |acc, word| lowering.with(word, |lowered| g(acc, lowered)))

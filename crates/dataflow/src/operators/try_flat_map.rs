@@ -5,7 +5,7 @@ use std::fmt::Display;
 use elastic_flow_wire::message::FailureKind;
 
 use super::{chain_link, link_type};
-use crate::chain::Chain;
+use crate::chain::{Chain, by_ref};
 use crate::flow::Flow;
 use crate::run::ChunkRun;
 
@@ -58,7 +58,7 @@ where
                 return acc;
             }
             match (self.f)(item) {
-                Ok(items) => items.into_iter().fold(acc, &mut g),
+                Ok(items) => items.into_iter().fold(acc, by_ref(&mut g)),
                 Err(error) => {
                     run.fail_item(FailureKind::User, error.to_string());
                     acc

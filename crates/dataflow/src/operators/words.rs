@@ -1,10 +1,10 @@
 //! `words`: a text to its words.
 
 use super::chain_link;
-use crate::chain::{Chain, sealed};
+use crate::chain::{Chain, by_ref, sealed};
 use crate::flow::Flow;
 use crate::run::ChunkRun;
-use crate::text::Text;
+use crate::text::{Span, Text};
 
 /// The link that [`Flow::words`] adds.
 #[derive(Debug, Clone)]
@@ -42,13 +42,13 @@ impl<C: Chain<Item = Text>> Chain for Words<C> {
     where
         G: FnMut(A, Text) -> A,
     {
-        self.inner.fold(run, acc, |acc, text| text.into_words().fold(acc, &mut g))
+        self.inner.fold(run, acc, |acc, text| text.into_words().fold(acc, by_ref(&mut g)))
     }
 
     #[inline]
     fn fold_bytes<A, G>(&self, run: &ChunkRun<'_>, acc: A, g: G) -> A
     where
-        G: FnMut(A, &[u8]) -> A,
+        G: FnMut(A, Span<'_>) -> A,
     {
         self.inner.fold_words(run, acc, g)
     }
@@ -57,7 +57,7 @@ impl<C: Chain<Item = Text>> Chain for Words<C> {
     #[inline]
     fn fold_words<A, G>(&self, run: &ChunkRun<'_>, acc: A, g: G) -> A
     where
-        G: FnMut(A, &[u8]) -> A,
+        G: FnMut(A, Span<'_>) -> A,
     {
         self.inner.fold_words(run, acc, g)
     }

@@ -13,8 +13,8 @@ use std::str::Utf8Error;
 use bytes::Bytes;
 
 pub(crate) use serial::{ByteKey, TEXT_TOKEN};
-pub(crate) use words::Lowering;
-pub use words::{Words, is_space, words};
+pub(crate) use words::{Lowering, fold_spans};
+pub use words::{Span, Words, is_space, words};
 
 /// The longest text that lies in the value itself, in bytes.
 pub const INLINE_BYTES_MAX: usize = 22;
@@ -98,7 +98,7 @@ impl Text {
     }
 
     /// The same text with ASCII letters lowered; in place, unless its memory is shared and has a letter to lower.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn to_ascii_lowercase(self) -> Self {
         match self.0 {

@@ -25,18 +25,65 @@ pub struct Words<'a> {
     rest: &'a [u8],
 }
 
+impl<'a> Words<'a> {
+    #[inline]
+    fn next_span(&mut self) -> Option<Span<'a>> {
+        let start = self.rest.iter().position(|&byte| !is_space(byte))?;
+        let (_, tail) = self.rest.split_at_checked(start)?;
+        let len = tail.iter().position(|&byte| is_space(byte)).unwrap_or(tail.len());
+        self.rest = tail.get(len..).unwrap_or_default();
+        Some(Span { tail, len })
+    }
+}
+
 impl<'a> Iterator for Words<'a> {
     type Item = &'a [u8];
 
     #[inline]
     fn next(&mut self) -> Option<&'a [u8]> {
-        let start = self.rest.iter().position(|&byte| !is_space(byte))?;
-        let (_, from_start) = self.rest.split_at_checked(start)?;
-        let end = from_start.iter().position(|&byte| is_space(byte)).unwrap_or(from_start.len());
-        let (word, rest) = from_start.split_at_checked(end)?;
-        self.rest = rest;
-        Some(word)
+        self.next_span().map(Span::bytes)
     }
+}
+
+/// A byte string with what stands behind it: copies of fixed length are cheaper than exact ones, and may take bytes from there.
+#[derive(Debug, Clone, Copy)]
+pub struct Span<'a> {
+    tail: &'a [u8],
+    len: usize,
+}
+
+impl<'a> Span<'a> {
+    /// The first `len` bytes of `tail`.
+    #[inline]
+    #[must_use]
+    pub const fn new(tail: &'a [u8], len: usize) -> Self {
+        Self { tail, len }
+    }
+
+    /// All of `bytes`.
+    #[inline]
+    #[must_use]
+    pub const fn whole(bytes: &'a [u8]) -> Self {
+        Self { tail: bytes, len: bytes.len() }
+    }
+
+    /// The byte string itself.
+    #[inline]
+    #[must_use]
+    pub fn bytes(self) -> &'a [u8] {
+        self.tail.get(..self.len).unwrap_or(self.tail)
+    }
+}
+
+/// Folds the words of `bytes`.
+#[inline]
+pub(crate) fn fold_spans<A>(bytes: &[u8], acc: A, f: &mut impl FnMut(A, Span<'_>) -> A) -> A {
+    let mut words = words(bytes);
+    let mut acc = acc;
+    while let Some(span) = words.next_span() {
+        acc = f(acc, span);
+    }
+    acc
 }
 
 /// Lowers ASCII letters of byte strings, with room that it uses again.
@@ -45,24 +92,24 @@ pub(crate) struct Lowering {
     long: Vec<u8>,
 }
 
-/// Up to this many bytes are lowered on the stack.
+/// Up to this many bytes are lowered on the stack, all at once.
 const SHORT_BYTES_MAX: usize = 32;
 
 impl Lowering {
-    /// Calls `f` with the lowered `bytes`.
+    /// Calls `f` with the lowered bytes of `span`.
     #[inline]
-    pub(crate) fn with<R>(&mut self, bytes: &[u8], f: impl FnOnce(&[u8]) -> R) -> R {
-        let mut short = [0_u8; SHORT_BYTES_MAX];
-        if let Some(lowered) = short.get_mut(..bytes.len()) {
-            for (to, from) in lowered.iter_mut().zip(bytes) {
-                *to = from.to_ascii_lowercase();
-            }
-            return f(lowered);
+    pub(crate) fn with<R>(&mut self, span: Span<'_>, f: impl FnOnce(Span<'_>) -> R) -> R {
+        if span.len <= SHORT_BYTES_MAX
+            && let Some(chunk) = span.tail.first_chunk::<SHORT_BYTES_MAX>()
+        {
+            let mut lowered = *chunk;
+            lowered.make_ascii_lowercase();
+            return f(Span { tail: &lowered, len: span.len });
         }
         self.long.clear();
-        self.long.extend_from_slice(bytes);
+        self.long.extend_from_slice(span.bytes());
         self.long.make_ascii_lowercase();
-        f(&self.long)
+        f(Span::whole(&self.long))
     }
 }
 
@@ -83,9 +130,11 @@ mod tests {
         }
 
         #[test]
-        fn lowering_equals_the_standard_librarys(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
+        fn lowering_equals_the_standard_librarys(bytes in proptest::collection::vec(any::<u8>(), 0..100), len in 0_usize..100) {
+            let len = len.min(bytes.len());
             let mut lowering = Lowering::default();
-            prop_assert_eq!(lowering.with(&bytes, <[u8]>::to_vec), bytes.to_ascii_lowercase());
+            let lowered = lowering.with(Span::new(&bytes, len), |span| span.bytes().to_vec());
+            prop_assert_eq!(lowered, bytes[..len].to_ascii_lowercase());
         }
     }
 }
