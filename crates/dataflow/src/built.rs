@@ -26,8 +26,8 @@ pub struct Built<U, O> {
     pub(crate) takes: Arc<dyn Fn(u16) -> bool + Send + Sync>,
     pub(crate) combines: bool,
     pub(crate) merger: MergerFactory<O>,
-    /// The items that the result consists of.
-    pub(crate) into_items: fn(O) -> Vec<U>,
+    /// Merges to the items that the flow ends in; none where segments hold final items themselves.
+    pub(crate) items: Option<MergerFactory<Vec<U>>>,
     pub(crate) view: View<O>,
 }
 
@@ -68,7 +68,7 @@ where
 {
     let outline = chain.outline().check()?;
     let merger: MergerFactory<Vec<C::Item>> = Arc::new(|| Box::new(Aggregating::new(Collect::<C::Item>::new())));
-    Ok(assemble(outline, Rows(chain), merger, |items| items, View::plain()))
+    Ok(assemble(outline, Rows(chain), merger, None, View::plain()))
 }
 
 /// Puts the parts together.
@@ -76,11 +76,11 @@ pub(crate) fn assemble<U, O, B: Body>(
     outline: Outline,
     body: B,
     merger: MergerFactory<O>,
-    into_items: fn(O) -> Vec<U>,
+    items: Option<MergerFactory<Vec<U>>>,
     view: View<O>,
 ) -> Built<U, O> {
     let stage = Arc::new(StageOf(body));
     let taking = Arc::clone(&stage);
     let takes = Arc::new(move |input| taking.0.takes(input));
-    Built { outline, stage, takes, combines: B::COMBINES, merger, into_items, view }
+    Built { outline, stage, takes, combines: B::COMBINES, merger, items, view }
 }

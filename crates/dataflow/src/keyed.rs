@@ -38,7 +38,8 @@ where
 {
     let outline = chain.outline().end_in::<(C::Item, u64)>("counts")?;
     let reduction = Arc::new(Counting::<()>(PhantomData));
-    Ok(assemble(outline, Counts(chain), merger(reduction), |entries| entries, view()))
+    let merger = merger(reduction);
+    Ok(assemble(outline, Counts(chain), Arc::clone(&merger), Some(merger), view()))
 }
 
 /// Ends a flow of keys and values in a reduction of the values of each key.
@@ -51,7 +52,7 @@ where
     let outline = chain.outline().end_in::<(K, R::State)>(name)?;
     let reduction = Arc::new(reduction);
     let merger = merger(Arc::clone(&reduction));
-    Ok(assemble(outline, Reduced { chain, reduction }, merger, |entries| entries, view()))
+    Ok(assemble(outline, Reduced { chain, reduction }, Arc::clone(&merger), Some(merger), view()))
 }
 
 fn view<K: Data, V: Data>() -> View<Vec<(K, V)>> {

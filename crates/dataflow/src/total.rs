@@ -80,9 +80,11 @@ where
             let totalling = Arc::clone(&for_master);
             Box::new(TotalMerger { state: None, totalling, item: PhantomData })
         });
+        let single = Arc::clone(&merger);
+        let items: MergerFactory<Vec<R::State>> = Arc::new(move || Box::new(AsItems(single())));
         let body = Total { chain, totalling };
         let view = View { rows: |_| 1, write: write_row::<R::State> };
-        assemble(outline, body, merger, |state| vec![state], view)
+        assemble(outline, body, merger, Some(items), view)
     });
     One { reduction: name, built }
 }
@@ -155,5 +157,26 @@ impl<T, R: Totalling<T>> Merger<R::State> for TotalMerger<T, R> {
 
     fn finish(self: Box<Self>) -> Result<R::State, MergeError> {
         Ok(self.state.unwrap_or_else(|| self.totalling.start()))
+    }
+}
+
+/// A single value as the only item.
+struct AsItems<O>(Box<dyn Merger<O>>);
+
+impl<O> Merger<Vec<O>> for AsItems<O> {
+    fn merge(&mut self, segment: &Segment) -> Result<(), MergeError> {
+        self.0.merge(segment)
+    }
+
+    fn save(&self) -> Result<Bytes, MergeError> {
+        self.0.save()
+    }
+
+    fn restore(&mut self, saved: &[u8]) -> Result<(), MergeError> {
+        self.0.restore(saved)
+    }
+
+    fn finish(self: Box<Self>) -> Result<Vec<O>, MergeError> {
+        Ok(vec![self.0.finish()?])
     }
 }

@@ -106,29 +106,28 @@ impl<A: Aggregate<Item: Data>> Merger<A::Output> for Aggregating<A> {
 }
 
 /// The aggregate behind a global reduction, whose items are final only when all are there.
-pub(crate) struct Following<A: Aggregate, O> {
+pub(crate) struct Following<A: Aggregate> {
     pub(crate) aggregate: Arc<A>,
-    pub(crate) inner: Box<dyn Merger<O>>,
-    pub(crate) into_items: fn(O) -> Vec<A::Item>,
+    pub(crate) items: Box<dyn Merger<Vec<A::Item>>>,
 }
 
-impl<A: Aggregate, O> Merger<A::Output> for Following<A, O> {
+impl<A: Aggregate> Merger<A::Output> for Following<A> {
     fn merge(&mut self, segment: &Segment) -> Result<(), MergeError> {
-        self.inner.merge(segment)
+        self.items.merge(segment)
     }
 
     fn save(&self) -> Result<Bytes, MergeError> {
-        self.inner.save()
+        self.items.save()
     }
 
     fn restore(&mut self, saved: &[u8]) -> Result<(), MergeError> {
-        self.inner.restore(saved)
+        self.items.restore(saved)
     }
 
     fn finish(self: Box<Self>) -> Result<A::Output, MergeError> {
-        let Self { aggregate, inner, into_items } = *self;
+        let Self { aggregate, items } = *self;
         let mut state = aggregate.start();
-        for item in into_items(inner.finish()?) {
+        for item in items.finish()? {
             aggregate.merge(&mut state, item, None);
         }
         Ok(aggregate.finish(state))

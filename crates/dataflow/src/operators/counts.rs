@@ -7,8 +7,11 @@ use crate::keyed::{self, Key};
 impl<T: Key, C: Chain<Item = T>> Flow<T, C> {
     /// The number of each item, after itertools: a global reduction.
     ///
-    /// Counted in the worker over the whole task, added on the master. The result is in the order of its keys' bytes. For the
-    /// number of all items see [`Flow::count`].
+    /// Counted in the worker over the whole task, added on the master. For the number of all items see
+    /// [`Flow::count`].
+    ///
+    /// The entries come in an order that depends on nothing but the keys: texts, numbers, characters and strings in their own, other
+    /// keys in that of their encoded bytes. So it is for all that is reduced by key.
     ///
     /// ```
     /// # use elastic_flow_dataflow::{Flow, TypedProgram};

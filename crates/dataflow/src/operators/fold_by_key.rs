@@ -12,6 +12,7 @@ impl<K: Key, V: 'static, C: Chain<Item = (K, V)>> Flow<(K, V), C> {
     ///
     /// An accumulator begins with `init`, takes values by `fold`, and takes others by `merge`. Values meet in any order and
     /// grouping: the result must not depend on it.
+    /// A long [`Text`](crate::Text) that stays in a result keeps its chunk in memory: see [`Text::detached`](crate::Text::detached).
     ///
     /// ```
     /// # use elastic_flow_dataflow::{Flow, TypedProgram};

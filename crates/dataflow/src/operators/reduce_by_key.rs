@@ -11,6 +11,7 @@ impl<K: Key, V: Data, C: Chain<Item = (K, V)>> Flow<(K, V), C> {
     /// Reduces the values of each key to one: a global reduction.
     ///
     /// Values meet in any order and grouping, so that `f` has to be associative and commutative.
+    /// A long [`Text`](crate::Text) that stays in a result keeps its chunk in memory: see [`Text::detached`](crate::Text::detached).
     ///
     /// ```
     /// # use elastic_flow_dataflow::{Flow, TypedProgram};

@@ -115,7 +115,8 @@ impl<T: 'static, U: Data, O: Send + 'static> TypedProgram<T, U, O> {
         })
     }
 
-    /// Merges the results by `aggregate`, whose output becomes the program's. A report and an output function are set after it.
+    /// Merges the results by `aggregate` in place of what was there, whose output becomes the program's. A report and an output
+    /// function are set after it.
     ///
     /// Behind a keyed reduction or a single value it gets the final items, once the last result is there.
     #[must_use]
@@ -184,16 +185,14 @@ impl<T: 'static, U: Data, O: Send + 'static> TypedProgram<T, U, O> {
 fn with_aggregate<U, O, A>(built: Built<U, O>, aggregate: Arc<A>) -> Built<U, A::Output>
 where
     U: Data,
-    O: Send + 'static,
     A: Aggregate<Item = U>,
 {
-    let Built { outline, stage, takes, combines, merger, into_items, .. } = built;
-    let merger: MergerFactory<A::Output> = if combines {
-        Arc::new(move || Box::new(Following { aggregate: Arc::clone(&aggregate), inner: merger(), into_items }))
-    } else {
-        Arc::new(move || Box::new(Aggregating::<A>::new(Arc::clone(&aggregate))))
+    let Built { outline, stage, takes, combines, items, .. } = built;
+    let merger: MergerFactory<A::Output> = match items.clone() {
+        Some(items) => Arc::new(move || Box::new(Following { aggregate: Arc::clone(&aggregate), items: items() })),
+        None => Arc::new(move || Box::new(Aggregating::<A>::new(Arc::clone(&aggregate)))),
     };
-    Built { outline, stage, takes, combines, merger, into_items: |_| Vec::new(), view: View::plain() }
+    Built { outline, stage, takes, combines, merger, items, view: View::plain() }
 }
 
 impl<T: 'static, U: Data, O: Send + 'static> Program for TypedProgram<T, U, O> {

@@ -246,6 +246,11 @@ fn an_aggregate_behind_a_reduction_gets_final_items() {
 
     let greatest = TypedProgram::new("greatest", |n: Flow<u64>| n.map(|n| n % 7)).unwrap().aggregate(TopN::new(2));
     assert_eq!(greatest.on(0..20_u64).unwrap(), [6, 6]);
+    assert_eq!(greatest.aggregate(Collect::new()).on(5..9_u64).unwrap(), [5, 6, 0, 1]);
+
+    let sum = TypedProgram::new("sum", |n: Flow<u64>| n.sum()).unwrap().aggregate(TopN::new(1));
+    assert_eq!(sum.on(1..5_u64).unwrap(), [10]);
+    assert_eq!(sum.aggregate(Collect::new()).on(1..5_u64).unwrap(), [10]);
 }
 
 #[test]

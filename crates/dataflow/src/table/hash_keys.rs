@@ -1,6 +1,6 @@
 //! Keys of any type, found by stored hashes.
 
-use std::any::TypeId;
+use std::any::{Any, TypeId};
 use std::hash::{BuildHasher, Hash};
 
 use elastic_flow_wire::{CodecError, decode, encode, encode_to_vec};
@@ -66,8 +66,11 @@ impl<K: Data + Eq + Hash> HashKeys<K> {
         self.keys.iter().map(|(_, key)| key)
     }
 
-    /// The indices of the keys, in the order of their encoded bytes.
+    /// The indices of the keys: numbers, characters and strings in their own order, others in that of their encoded bytes.
     pub(super) fn sorted(&self) -> Result<Vec<u32>, CodecError> {
+        if let Some(order) = natural_order(&self.keys) {
+            return Ok(order);
+        }
         let mut keys = (0..)
             .zip(self.iter())
             .map(|(index, key)| Ok((encode_to_vec(key)?, index)))
@@ -80,4 +83,26 @@ impl<K: Data + Eq + Hash> HashKeys<K> {
     pub(super) fn into_keys(self) -> impl Iterator<Item = K> {
         self.keys.into_iter().map(|(_, key)| key)
     }
+}
+
+/// The order of keys whose type is known to have one, whatever `K` is called here.
+fn natural_order<K: 'static>(keys: &[(u64, K)]) -> Option<Vec<u32>> {
+    macro_rules! first_that_fits {
+        ($($type:ty)*) => {
+            None$(.or_else(|| order_as::<K, $type>(keys)))*
+        };
+    }
+    first_that_fits!(u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize bool char String)
+}
+
+/// The order of keys if they are of type `T`.
+fn order_as<K: 'static, T: Ord + 'static>(keys: &[(u64, K)]) -> Option<Vec<u32>> {
+    let typed = |(_, key): &(u64, K)| (key as &dyn Any).downcast_ref::<T>().is_some();
+    if !keys.first().is_some_and(typed) {
+        return None;
+    }
+    let mut order: Vec<(Option<&T>, u32)> =
+        keys.iter().map(|(_, key)| (key as &dyn Any).downcast_ref()).zip(0..).collect();
+    order.sort_unstable();
+    Some(order.into_iter().map(|(_, index)| index).collect())
 }

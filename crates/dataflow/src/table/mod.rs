@@ -159,8 +159,8 @@ impl<K: Data + Eq + Hash, V> Table<K, V> {
         Ok(())
     }
 
-    /// The entries in an order that does not depend on how they came: byte keys in their own order, others in that of their
-    /// encoded bytes.
+    /// The entries in an order that does not depend on how they came: texts, numbers, characters and strings in their own,
+    /// other keys in that of their encoded bytes.
     pub(crate) fn into_entries(self) -> Result<Vec<(K, V)>, CodecError> {
         let Self { keys, values, .. } = self;
         match keys {

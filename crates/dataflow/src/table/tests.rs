@@ -96,6 +96,17 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn numbers_and_strings_are_in_their_own_order(n in proptest::collection::btree_set(any::<i32>(), 0..50)) {
+        let pairs: Vec<(i32, u64)> = n.iter().rev().map(|&n| (n, 1)).collect();
+        let keys: Vec<i32> = summed(&pairs).into_entries().unwrap().into_iter().map(|(key, _)| key).collect();
+        prop_assert_eq!(keys, n.iter().copied().collect::<Vec<_>>());
+        let strings: Vec<(String, u64)> = n.iter().map(|n| (n.to_string(), 1)).collect();
+        prop_assert!(summed(&strings).into_entries().unwrap().is_sorted());
+    }
+}
+
 #[test]
 fn keys_with_texts_inside_keep_no_chunk_alive() {
     let block = Bytes::from(vec![b'x'; 1000]);
