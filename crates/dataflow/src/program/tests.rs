@@ -11,7 +11,8 @@ use super::*;
 use crate::aggregate::{Collect, TopN};
 use crate::error::MergeError;
 use crate::format::Format;
-use crate::seam::{TaskContext, TaskFailure, TaskOutput};
+use crate::seam::{Cutter as _, TaskContext, TaskFailure, TaskOutput};
+use crate::source::{ItemBatches, ResolvedSource, SourceCutter, Suppliers};
 use crate::{Chain, Flow, Single, Text};
 
 fn count_words(lines: Flow<Text>) -> Flow<(Text, u64)> {
@@ -168,6 +169,56 @@ fn an_error_names_its_item_and_what_follows_is_not_run() {
     let TaskFailure::Failed { kind, receipt: at, item, message } = failure else { panic!("{failure:?}") };
     assert_eq!((kind, at, item), (FailureKind::User, Some(receipt(4)), Some(2)));
     assert_eq!((message.as_str(), after.load(Ordering::Relaxed)), ("invalid digit found in string", 2));
+}
+
+#[test]
+fn what_one_item_gives_ends_with_its_first_error() {
+    let after = Arc::new(AtomicU64::new(0));
+    let seen = Arc::clone(&after);
+    let program = TypedProgram::new("p", move |n: Flow<u64>| {
+        let seen = Arc::clone(&seen);
+        n.flat_map(|n| n..n + 10).try_map(|n| if n == 22 { Err("a 22") } else { Ok(n) }).inspect(move |_| {
+            seen.fetch_add(1, Ordering::Relaxed);
+        })
+    })
+    .unwrap();
+    assert_eq!(program.on([0, 20_u64]).unwrap_err().to_string(), "item 1: a 22");
+    assert_eq!(after.load(Ordering::Relaxed), 12);
+}
+
+/// The source is a range alone.
+struct NoSuppliers;
+
+impl Suppliers for NoSuppliers {
+    fn registered(&mut self, _: &str) -> Option<Box<dyn ItemBatches>> {
+        None
+    }
+
+    fn one_shot(&mut self, _: u16) -> Option<Box<dyn ItemBatches>> {
+        None
+    }
+}
+
+#[test]
+fn a_range_is_read_with_entries_bytes_and_positions() {
+    let source = ResolvedSource::resolve([&SourceSpec::Range { start: 100, end: 20_100 }]).unwrap();
+    let mut cutter = SourceCutter::new(&source, &mut NoSuppliers).unwrap();
+    let mut chunks = Vec::new();
+    while let Some(cut) = cutter.cut(80_000, u64::MAX).unwrap() {
+        chunks.push(TaskChunk { receipt: receipt(chunks.len() as u64), input: cut.input, payload: cut.payload });
+    }
+    let sum = prepare(&TypedProgram::new("sum", |n: Flow<u64>| n.sum()).unwrap());
+    let context = context();
+    let output = sum.stages[0].run(&chunks, &context).unwrap();
+    let read: Vec<_> = output.chunks.iter().map(|read| (read.entries, read.bytes)).collect();
+    assert_eq!(read, [(10_000, 80_000), (10_000, 80_000)]);
+    assert_eq!(context.progress.load(Ordering::Relaxed), 20_000);
+    assert_eq!(elastic_flow_wire::decode::<Vec<u64>>(&output.segments[0].body).unwrap(), [(100..20_100).sum::<u64>()]);
+
+    let broken =
+        prepare(&TypedProgram::new("p", |n: Flow<u64>| n.filter(|&n| 20 / (n ^ 15_555) < 21).count()).unwrap());
+    let failure = broken.stages[0].run(&chunks[1..], &context).unwrap_err();
+    assert!(matches!(failure, TaskFailure::Failed { kind: FailureKind::Panic, item: Some(5_455), .. }), "{failure:?}");
 }
 
 #[test]
