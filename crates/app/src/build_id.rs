@@ -2,23 +2,60 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 
 use xxhash_rust::xxh3::Xxh3;
 
 /// Bytes that are read at once.
 const BLOCK_BYTES: usize = 256 << 10;
 
+/// An executable file as the system knows it: while these are equal, so is the content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FileIdentity([i128; 5]);
+
+impl FileIdentity {
+    /// That of this process's executable.
+    ///
+    /// # Errors
+    /// The executable cannot be looked at.
+    pub(crate) fn of_this_process() -> io::Result<Self> {
+        let metadata = open()?.metadata()?;
+        Ok(Self([
+            metadata.dev().into(),
+            metadata.ino().into(),
+            metadata.len().into(),
+            metadata.mtime().into(),
+            metadata.mtime_nsec().into(),
+        ]))
+    }
+}
+
+/// A build with the file it was computed from, as one process tells it to another: `BUILD DEV INODE BYTES SECONDS NANOSECONDS`.
+pub(crate) fn to_line(build: u128, file: FileIdentity) -> String {
+    let [device, inode, bytes, seconds, nanos] = file.0;
+    format!("{build:032x} {device} {inode} {bytes} {seconds} {nanos}")
+}
+
+/// The build that a line tells, if it was computed from `file`.
+pub(crate) fn from_line(line: &str, file: FileIdentity) -> Option<u128> {
+    let build = u128::from_str_radix(line.split(' ').next()?, 16).ok()?;
+    (line == to_line(build, file)).then_some(build)
+}
+
 /// The digest of this process's executable.
 ///
 /// # Errors
 /// The executable cannot be read.
 pub fn build_id() -> io::Result<u128> {
-    // The link leads to the very file that runs, even where another one has taken its path since.
-    let file = match File::open("/proc/self/exe") {
-        Ok(file) => file,
-        Err(_) => File::open(std::env::current_exe()?)?,
-    };
-    digest(file)
+    digest(open()?)
+}
+
+/// The link leads to the very file that runs, even where another one has taken its path since.
+fn open() -> io::Result<File> {
+    match File::open("/proc/self/exe") {
+        Ok(file) => Ok(file),
+        Err(_) => File::open(std::env::current_exe()?),
+    }
 }
 
 fn digest(mut input: impl Read) -> io::Result<u128> {
@@ -48,7 +85,14 @@ mod tests {
     }
 
     #[test]
-    fn a_process_has_one_build() {
-        assert_eq!(build_id().unwrap(), build_id().unwrap());
+    fn a_told_build_is_taken_for_the_same_file_alone() {
+        let file = FileIdentity::of_this_process().unwrap();
+        let line = to_line(u128::MAX - 1, file);
+        assert_eq!(from_line(&line, file), Some(u128::MAX - 1));
+        let mut other = file;
+        other.0[1] += 1;
+        assert_eq!(from_line(&line, other), None);
+        assert_eq!(from_line("", file), None);
+        assert_eq!(from_line(&format!("{line} 1"), file), None);
     }
 }

@@ -22,6 +22,8 @@ use crate::progress::Screen;
 
 /// The line before the secret.
 pub(crate) const KEY_LINE: &str = "key ";
+/// The line before the build and the file that it belongs to.
+pub(crate) const BUILD_LINE: &str = "build ";
 /// The line before the master's address.
 pub(crate) const MASTER_LINE: &str = "master ";
 /// The line that says that the work is done: the end of the input without it means that the parent is gone.
@@ -92,9 +94,9 @@ impl Workers {
         Ok(Self { supervisors, master, finish })
     }
 
-    /// Tells all of them where the master is.
-    pub(crate) fn set_master(&self, address: &str) {
-        self.master.send_replace(Some(address.to_owned()));
+    /// Tells all of them which build this is, as [`crate::build_id::to_line`] says it, and where the master is.
+    pub(crate) fn set_master(&self, build: &str, address: &str) {
+        self.master.send_replace(Some(format!("{BUILD_LINE}{build}\n{MASTER_LINE}{address}\n")));
     }
 
     /// Resolves when every worker has refused to start.
@@ -117,6 +119,7 @@ struct Supervisor {
     command: WorkerCommand,
     name: String,
     secret: Secret,
+    /// What is said once the master is there.
     master: watch::Receiver<Option<String>>,
     finish: CancellationToken,
     screen: Arc<Screen>,
@@ -226,7 +229,7 @@ impl Supervisor {
             master = self.master.wait_for(Option::is_some) => master.ok().and_then(|master| master.clone()),
         };
         if let Some(master) = master {
-            stdin.write_all(format!("{MASTER_LINE}{master}\n").as_bytes()).await?;
+            stdin.write_all(master.as_bytes()).await?;
         }
         finish.cancelled().await;
         stdin.write_all(format!("{END_LINE}\n").as_bytes()).await

@@ -1,13 +1,19 @@
 //! A step as a command line names it.
 
+#[cfg(feature = "admin")]
 use std::path::Path;
 
 use elastic_flow_dataflow::params::Params;
 use elastic_flow_dataflow::seam::{Prepared, Program};
-use elastic_flow_dataflow::source::{InputNames, STANDARD_INPUT, SourceSpec};
+#[cfg(feature = "admin")]
+use elastic_flow_dataflow::source::STANDARD_INPUT;
+use elastic_flow_dataflow::source::{InputNames, SourceSpec};
 
 use crate::args::StepArgs;
 use crate::exit_code::Failure;
+
+/// The name of the input of a flow function that takes one flow.
+const ONLY_INPUT: &str = "input";
 
 /// Named inputs of a step.
 pub(crate) type Inputs = Vec<(String, SourceSpec)>;
@@ -31,7 +37,11 @@ pub(crate) fn inputs(program: &dyn Program, args: &StepArgs, params: &Params) ->
     if named.is_empty() {
         return Ok(Vec::new());
     }
-    let known = prepared(program, params)?.plan.inputs;
+    let mut known = prepared(program, params)?.plan.inputs;
+    if known.is_empty() {
+        // A flow function of one flow does not name it.
+        known.push(ONLY_INPUT.to_owned());
+    }
     let mut inputs = Inputs::new();
     for (name, spec) in named {
         let name = match (name, known.as_slice()) {

@@ -31,6 +31,7 @@ mod paths;
 mod progress;
 mod signals;
 pub mod stores;
+#[cfg(feature = "admin")]
 mod tables;
 
 pub use app::App;

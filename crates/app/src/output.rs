@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
 
 use elastic_flow_dataflow::format::Format;
 
@@ -104,6 +105,11 @@ pub(crate) fn complain(message: &str) {
 /// Says something on standard error.
 pub(crate) fn note(message: &str) {
     writeln!(io::stderr(), "{message}").ok();
+}
+
+/// A moment for people, in UTC.
+pub(crate) fn time(unix_nanos: u64) -> String {
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_nanos(unix_nanos)).to_string()
 }
 
 fn folder_of(path: &Path) -> &Path {

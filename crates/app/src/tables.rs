@@ -1,10 +1,11 @@
 //! Answers of a master as tables for people.
 
 use std::io::{self, Write};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use elastic_flow_orchestrator::api::{ReceiptView, StepView, WorkerView};
 
+use crate::output::time;
 use crate::progress::size;
 
 /// Writes rows in columns, the last one as long as it is. Cells of one row share a line: control characters are shown, not sent.
@@ -136,11 +137,6 @@ pub(crate) fn receipt_row(receipt: &ReceiptView) -> Vec<String> {
         covers,
         receipt.error.clone().unwrap_or_default(),
     ]
-}
-
-/// A moment for people, in UTC.
-pub(crate) fn time(unix_nanos: u64) -> String {
-    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_nanos(unix_nanos)).to_string()
 }
 
 /// A span for people, to the millisecond.

@@ -28,6 +28,8 @@ pub(crate) fn master(app: &App, common: &Common, args: &Args) -> Result<u8, Fail
     context.start_log("info", Some(&name))?;
     let key = context.key()?;
     context.check_exposure("--listen", &listen, &key)?;
+    #[cfg(feature = "admin")]
+    context.check_exposure("--admin", &context.config.admin.listen, &key)?;
     block_on(IO_THREADS, serve(&context, name, listen, key))
 }
 

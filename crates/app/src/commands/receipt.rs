@@ -53,7 +53,7 @@ fn write_known(
     let entries = view.entries.map_or_else(|| "not known yet".to_owned(), |entries| entries.to_string());
     writeln!(out, "station    {}", view.station)?;
     writeln!(out, "node       {}", view.node.as_deref().unwrap_or("-"))?;
-    writeln!(out, "conceived  {}", crate::tables::time(view.conceived_at))?;
+    writeln!(out, "conceived  {}", output::time(view.conceived_at))?;
     writeln!(out, "bytes      {}", view.bytes)?;
     writeln!(out, "entries    {entries}")?;
     writeln!(out, "attempts   {} ({} failed, {} lost)", view.attempts, view.failures, view.losses)?;

@@ -16,6 +16,7 @@ use super::block_on;
 use super::master::start_failure;
 use crate::app::App;
 use crate::args::{Common, Run as Args};
+use crate::build_id::{FileIdentity, to_line};
 use crate::children::{WorkerCommand, Workers};
 use crate::context::{Context, Flags, Key, own_executable, slots_for, this_build};
 use crate::exit_code::{Failure, of_state};
@@ -36,8 +37,7 @@ const FAILURES_SHOWN: usize = 3;
 const WORKER_GRACE: Duration = Duration::from_secs(2);
 
 pub(crate) fn run(app: &App, common: &Common, args: &Args) -> Result<u8, Failure> {
-    let flags = Flags::default().with("--store", "store.url", args.store.as_ref());
-    let context = Context::new(app, common, flags)?;
+    let context = Context::new(app, common, Flags::default())?;
     let program = context.program(args.step.program.as_deref())?;
     let params = inputs::params(program.as_ref(), &args.step.params)?;
     let submission = Submission {
@@ -65,17 +65,20 @@ async fn start(
     // The children load and start while the master sets itself up; they learn its address when it has one.
     let command = worker_command(context, args);
     let mut workers = Workers::start(&command, args.workers, &secret, &screen)?;
+    let file = FileIdentity::of_this_process().map_err(|error| Failure::failed(error.to_string()))?;
     let build = this_build()?;
+    let build_line = to_line(build, file);
     #[cfg(feature = "admin")]
     let metrics = args.admin.as_ref().map(|_| elastic_flow_admin::Metrics::install());
-    let store = stores::open(context.app, context.config.store.url.as_deref().unwrap_or("memory"))?;
+    // The configured store is that of the cluster's own master, which may be running.
+    let store = stores::open(context.app, args.store.as_deref().unwrap_or("memory"))?;
     let node = context.node("master".to_owned(), Key { secret: secret.clone(), given: false }, build);
     let config = context.master_config(node, LISTEN.to_owned())?;
     let interceptors = context.interceptors()?;
     let programs = Arc::clone(&context.programs);
     let master = Master::start(config, programs, interceptors, store, Tcp, Arc::new(SystemClock::new()));
     let master = master.await.map_err(|error| start_failure(&error))?;
-    workers.set_master(master.local_addr());
+    workers.set_master(&build_line, master.local_addr());
     #[cfg(feature = "admin")]
     let admin = match (&args.admin, metrics) {
         (Some(listen), Some(metrics)) => {
@@ -100,7 +103,8 @@ async fn start(
         if let Some(admin) = admin {
             admin.stop().await;
         }
-        let ((), ()) = tokio::join!(workers.finish(), master.stop(StopMode::Now));
+        workers.finish().await;
+        master.stop(StopMode::Now).await;
     };
     signals.or_at_once(stop).await;
     ended
@@ -198,6 +202,7 @@ pub(crate) fn explain_ending(view: &StepView, failures: &[FailureView]) {
     }
     let reason = view.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
     output::note(&format!("step {} {}{reason}", view.id, view.state));
+    let mut nodes_shown = Vec::new();
     for failure in failures.iter().take(FAILURES_SHOWN) {
         let place = match (failure.receipt, failure.item) {
             (Some(receipt), Some(item)) => format!("chunk {receipt}, item {item}"),
@@ -207,6 +212,10 @@ pub(crate) fn explain_ending(view: &StepView, failures: &[FailureView]) {
         let aside = if failure.set_aside { ", set aside" } else { "" };
         let message = failure.message.trim_end();
         output::note(&format!("  {place} on {} (attempt {}{aside}): {message}", failure.node, failure.attempts));
+        if nodes_shown.contains(&&failure.node) {
+            continue;
+        }
+        nodes_shown.push(&failure.node);
         for line in &failure.log_tail {
             output::note(&format!("    {} | {line}", failure.node));
         }

@@ -15,7 +15,8 @@ use super::block_on;
 use super::master::start_failure;
 use crate::app::App;
 use crate::args::{Common, Worker as Args};
-use crate::children::{END_LINE, KEY_LINE, MASTER_LINE};
+use crate::build_id::{FileIdentity, from_line};
+use crate::children::{BUILD_LINE, END_LINE, KEY_LINE, MASTER_LINE};
 use crate::config::{Config, Server, ServerRole};
 use crate::context::{Context, Flags, Key, checked_name, host_name, slots_for, this_build};
 use crate::exit_code::{COMPLETED, Failure, UNREACHED};
@@ -42,9 +43,20 @@ pub(crate) fn worker(app: &App, common: &Common, args: &Args) -> Result<u8, Fail
         let key = Key { secret: parent.secret.clone(), given: false };
         // One user's processes on one machine: what the parent may read, this one may.
         let roots = DataRoots::unrestricted();
-        let node = Node { name, slots, tail, key, roots, build: this_build()? };
-        let (master, done) = parent.listen()?;
-        return block_on(IO_THREADS, serve(&context, args, node, master, Some(done)));
+        let (build, master, done) = parent.listen()?;
+        let node = Node {
+            name,
+            slots,
+            tail,
+            key,
+            roots,
+            build,
+            #[cfg(feature = "admin")]
+            admin: args.admin.clone(),
+            #[cfg(feature = "admin")]
+            metrics: args.metrics,
+        };
+        return block_on(IO_THREADS, serve(&context, node, master, Some(done)));
     }
     let tail = context.start_log("info", Some(&name))?;
     let key = context.key()?;
@@ -52,8 +64,23 @@ pub(crate) fn worker(app: &App, common: &Common, args: &Args) -> Result<u8, Fail
     let master = args.master.clone().or(configured).unwrap_or_else(Config::default_listen);
     let beyond = context.check_exposure("--master", &master, &key)?;
     let roots = context.data_roots(beyond)?;
-    let node = Node { name, slots, tail, key, roots, build: this_build()? };
-    block_on(IO_THREADS, serve(&context, args, node, master, None))
+    #[cfg(feature = "admin")]
+    if let Some(admin) = &args.admin {
+        context.check_exposure("--admin", admin, &key)?;
+    }
+    let node = Node {
+        name,
+        slots,
+        tail,
+        key,
+        roots,
+        build: this_build()?,
+        #[cfg(feature = "admin")]
+        admin: args.admin.clone(),
+        #[cfg(feature = "admin")]
+        metrics: args.metrics,
+    };
+    block_on(IO_THREADS, serve(&context, node, master, None))
 }
 
 /// Who this worker is.
@@ -64,6 +91,12 @@ struct Node {
     key: Key,
     roots: DataRoots,
     build: u128,
+    /// Where its HTTP face listens.
+    #[cfg(feature = "admin")]
+    admin: Option<String>,
+    /// Whether its parent wants its metrics.
+    #[cfg(feature = "admin")]
+    metrics: bool,
 }
 
 /// The worker's entry in `[servers]`.
@@ -79,14 +112,13 @@ fn server(config: &Config, args: &Args) -> Result<Option<Server>, Failure> {
 
 async fn serve(
     context: &Context<'_>,
-    args: &Args,
     node: Node,
     master: String,
     done: Option<CancellationToken>,
 ) -> Result<u8, Failure> {
     let mut signals = StopSignals::new().map_err(|error| Failure::failed(format!("cannot take signals: {error}")))?;
     #[cfg(feature = "admin")]
-    let metrics = if done.is_none() || args.metrics {
+    let metrics = if done.is_none() || node.metrics {
         elastic_flow_admin::Metrics::install()
     } else {
         elastic_flow_admin::Metrics::none()
@@ -107,12 +139,16 @@ async fn serve(
     let worker = Worker::start(config, programs, interceptors, Tcp, Arc::new(SystemClock::new()));
     let worker = Arc::new(worker.await.map_err(|error| start_failure(&error))?);
     #[cfg(feature = "admin")]
-    let admin = match &args.admin {
+    let admin = match &node.admin {
         Some(listen) => Some(crate::face::worker(context, listen, &node.key.secret, metrics, &worker).await?),
         None => None,
     };
     if done.is_none() {
-        announce(context, &node.name, &master, admin_addr(&admin))?;
+        #[cfg(feature = "admin")]
+        let listening = admin.as_ref().map(|admin| format!("http://{}", admin.local_addr()));
+        #[cfg(not(feature = "admin"))]
+        let listening = None;
+        announce(context, &node.name, &master, listening)?;
     }
 
     let parent_done = async {
@@ -174,9 +210,16 @@ impl Parent {
         Ok(Self { secret })
     }
 
-    /// Takes the master's address, and from then on watches for the end: an announced one cancels the token, the other kind ends
+    /// Takes the build and the master's address, and from then on watches for the end: an announced one cancels the token, the other kind ends
     /// this process at once, whatever it does.
-    fn listen(self) -> Result<(String, CancellationToken), Failure> {
+    fn listen(self) -> Result<(u128, String, CancellationToken), Failure> {
+        let build = read_line(BUILD_LINE)?;
+        // The executable may have been replaced between the two starts: then this process is another build.
+        let told = FileIdentity::of_this_process().ok().and_then(|file| from_line(&build, file));
+        let build = match told {
+            Some(build) => build,
+            None => this_build()?,
+        };
         let master = read_line(MASTER_LINE)?;
         let done = CancellationToken::new();
         let announced = done.clone();
@@ -192,7 +235,7 @@ impl Parent {
         };
         let thread = std::thread::Builder::new().name("elastic-flow-parent".to_owned());
         thread.spawn(watch).map_err(|error| Failure::failed(format!("cannot start a thread: {error}")))?;
-        Ok((master.to_string(), done))
+        Ok((build, master.to_string(), done))
     }
 }
 
@@ -208,9 +251,4 @@ fn read_line(kind: &str) -> Result<Zeroizing<String>, Failure> {
         }
         (Ok(_), None) => Err(Failure::usage(format!("standard input: expected a line that starts with {kind:?}"))),
     }
-}
-
-#[cfg(feature = "admin")]
-fn admin_addr(admin: &Option<elastic_flow_admin::AdminServer>) -> Option<String> {
-    admin.as_ref().map(|admin| format!("http://{}", admin.local_addr()))
 }
