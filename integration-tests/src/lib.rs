@@ -1,4 +1,13 @@
-//! What the integration tests share: the simulator of ring 1.
+//! What the integration tests share: the simulator of ring 1, and for real processes a test program, a harness that starts and
+//! stops it, corpora, and an oracle of another make.
 #![allow(clippy::indexing_slicing, reason = "a test tool: a wrong index is a bug in it and is to be seen")]
 
+pub mod cluster;
+pub mod corpus;
+pub mod http;
+pub mod oracle_words;
+pub mod place;
+pub mod process;
 pub mod sim;
+pub mod testbed;
+pub mod wait;

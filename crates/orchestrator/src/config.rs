@@ -56,6 +56,8 @@ pub struct Settings {
     pub grace: Duration,
     /// How long an attempt may be unknown to the worker that was given it until it counts as lost on the way.
     pub reconcile_after: Duration,
+    /// Whether payloads of shipped chunks are in the store before they are sent.
+    pub keep_payloads_always: bool,
     /// Whether a worker of another build may run chunks if plan and schema are equal.
     pub allow_mixed_builds: bool,
 }
@@ -74,6 +76,7 @@ impl Default for Settings {
             retry_backoff: Duration::from_millis(100),
             grace: Duration::from_secs(30),
             reconcile_after: Duration::from_secs(3),
+            keep_payloads_always: false,
             allow_mixed_builds: false,
         }
     }

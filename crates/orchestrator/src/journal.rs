@@ -228,3 +228,112 @@ impl Record {
 fn decode_body<T: DeserializeOwned>(kind: u8, body: &[u8]) -> Result<T, RecordError> {
     elastic_flow_wire::decode(body).map_err(|source| RecordError::Body { kind, source })
 }
+
+#[cfg(test)]
+mod tests {
+    use elastic_flow_dataflow::seam::Cover;
+    use elastic_flow_queue::StepSpec;
+    use elastic_flow_wire::message::{Payload, PayloadKind};
+
+    use super::*;
+
+    fn receipt() -> ReceiptId {
+        ReceiptId { step: StepId(1), stage: StageId(0), round: 0, partition: 0, sequence: 2, check: 3 }
+    }
+
+    /// One of each kind, with the bytes that stores hold: a change here is a change of format, and needs a new one.
+    fn samples() -> Vec<(&'static str, Record)> {
+        let cut = Cut {
+            input: 0,
+            covers: vec![Cover { part: 0, offset: 1, length: 2 }],
+            entries: Some(5),
+            bytes: 2,
+            payload: Payload { kind: PayloadKind::Split, body: Bytes::from_static(b"ab") },
+            repeatable: true,
+        };
+        let read = ChunkRead { receipt: receipt(), entries: 5, bytes: 2, nanos: 9 };
+        let segment = Segment { receipt: receipt(), rows: 1, digest: 7, body: Bytes::from_static(b"z") };
+        vec![
+            ("cluster", Record::Cluster(ClusterRecord { incarnation: 1, epoch: 2 })),
+            ("queue", Record::Queue(QueueRecord::Submitted { id: StepId(1), spec: StepSpec::new("p"), wall: 4 })),
+            (
+                "plan",
+                Record::Plan(PlanRecord {
+                    step: StepId(1),
+                    plan: 8,
+                    parts: vec![SourcePart { input: 0, name: "f".to_owned(), length: Some(3) }],
+                    build: 6,
+                }),
+            ),
+            (
+                "conceived",
+                Record::Conceived(ConceivedRecord {
+                    step: StepId(1),
+                    at: 4,
+                    chunks: vec![ConceivedChunk { receipt: receipt(), parent: None, cut, digest: 7 }],
+                    exhausted: true,
+                }),
+            ),
+            (
+                "done",
+                Record::Done(DoneRecord {
+                    step: StepId(1),
+                    attempt: Attempt { epoch: 2, number: 3 },
+                    stage: StageId(0),
+                    generation: 0,
+                    node: "w".to_owned(),
+                    chunks: vec![read],
+                    segments: vec![segment],
+                }),
+            ),
+            (
+                "set aside",
+                Record::SetAside(SetAsideRecord {
+                    receipt: receipt(),
+                    kind: FailureKind::User,
+                    item: Some(4),
+                    message: "m".to_owned(),
+                    node: "w".to_owned(),
+                    failures: 4,
+                }),
+            ),
+            ("closed", Record::Closed(ClosedRecord { step: StepId(1) })),
+            ("source", Record::Source(SourceRecord { step: StepId(1), resolved: Bytes::from_static(b"s") })),
+        ]
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|it| format!("{it:02x}")).collect()
+    }
+
+    #[test]
+    fn every_kind_of_record_keeps_its_bytes() {
+        let lines = samples().into_iter().map(|(name, record)| format!("{name}: {}\n", hex(&record.encode().unwrap())));
+        let found: String = lines.collect();
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/journal.txt");
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(path, &found).unwrap();
+        }
+        assert_eq!(found, std::fs::read_to_string(path).unwrap());
+    }
+
+    #[test]
+    fn every_record_reads_as_it_was_written_and_no_part_of_it_does() {
+        for (_, record) in samples() {
+            let bytes = record.encode().unwrap();
+            assert_eq!(Record::decode(&bytes).unwrap(), record);
+            for end in 0..bytes.len() {
+                assert!(Record::decode(&bytes[..end]).is_err(), "{record:?} cut at {end}");
+            }
+            let longer = [&bytes[..], &[0]].concat();
+            assert!(Record::decode(&longer).is_err(), "{record:?} with a byte too many");
+        }
+    }
+
+    #[test]
+    fn another_format_and_an_unknown_kind_are_refused_by_name() {
+        assert!(matches!(Record::decode(&[2, 1]), Err(RecordError::Format { found: 2 })));
+        assert!(matches!(Record::decode(&[1, 99]), Err(RecordError::Kind(99))));
+        assert!(matches!(Record::decode(&[1]), Err(RecordError::Short(1))));
+    }
+}

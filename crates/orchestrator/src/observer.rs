@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn hooks_run_in_order_and_a_panic_in_one_changes_nothing() {
         let (first, second) = (Arc::new(Names::default()), Arc::new(Names::default()));
-        let interceptors: Interceptors = vec![first.clone(), second.clone()];
+        let interceptors: Interceptors = vec![Arc::<Names>::clone(&first), Arc::<Names>::clone(&second)];
         let mut observer = Observer::start(interceptors, "master").unwrap();
         for step in 1..=10_000 {
             observer.push(change(step));

@@ -1,4 +1,5 @@
 //! A cluster in this process: typed results, audits, failures and hooks, over the real shells and the in-memory transport.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -125,7 +126,7 @@ impl Interceptor for Seen {
 fn interceptors_see_every_chunk_on_both_sides() {
     let seen = Arc::new(Seen::default());
     let program = TypedProgram::new("count", |it: Flow<u64>| it.count()).unwrap();
-    let run = Cluster::local(2).interceptor(seen.clone()).run(&program, 0..30_000_u64).unwrap();
+    let run = Cluster::local(2).interceptor(Arc::<Seen>::clone(&seen)).run(&program, 0..30_000_u64).unwrap();
     assert_eq!(run.output, 30_000);
     assert_eq!(seen.aggregated.load(Ordering::SeqCst), 10);
     assert_eq!(seen.processed.load(Ordering::SeqCst), 10);

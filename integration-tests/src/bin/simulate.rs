@@ -23,7 +23,8 @@ fn args() -> anyhow::Result<Args> {
             "--from" => parsed.from = value.parse().with_context(|| format!("--from {value}: not a number"))?,
             "--bug" => {
                 let bug = Bug::ALL.into_iter().find(|it| it.name() == value);
-                parsed.bug = Some(bug.with_context(|| format!("--bug {value}: known are {:?}", Bug::ALL.map(Bug::name)))?);
+                parsed.bug =
+                    Some(bug.with_context(|| format!("--bug {value}: known are {:?}", Bug::ALL.map(Bug::name)))?);
             }
             other => bail!("{other}: known are --seeds N, --from S and --bug NAME"),
         }

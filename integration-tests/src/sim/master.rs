@@ -62,7 +62,11 @@ pub(super) fn read_body(body: &[u8]) -> Option<(usize, u64)> {
 }
 
 fn spec(index: usize) -> StepSpec {
-    StepSpec { params: vec![("index".to_owned(), index.to_string())], key: Some(format!("step-{index}")), ..StepSpec::new("sim") }
+    StepSpec {
+        params: vec![("index".to_owned(), index.to_string())],
+        key: Some(format!("step-{index}")),
+        ..StepSpec::new("sim")
+    }
 }
 
 fn index_of(spec: &StepSpec) -> usize {
@@ -74,8 +78,13 @@ impl World {
         if self.master.is_some() {
             return Ok(());
         }
-        let records: Vec<Record> =
-            self.disk.journal.iter().map(|it| Record::decode(it)).collect::<Result<_, _>>().map_err(|it| it.to_string())?;
+        let records: Vec<Record> = self
+            .disk
+            .journal
+            .iter()
+            .map(|it| Record::decode(it))
+            .collect::<Result<_, _>>()
+            .map_err(|it| it.to_string())?;
         let epoch = 1 + records.iter().filter(|it| matches!(it, Record::Cluster(_))).count() as u64;
         let cluster = Record::Cluster(ClusterRecord { incarnation: 1, epoch });
         self.disk.journal.push(cluster.encode().map_err(|it| it.to_string())?);
@@ -83,7 +92,11 @@ impl World {
             settings: Settings { retry_backoff: std::time::Duration::from_millis(20), ..Settings::default() },
             build: BUILD,
             name: "master".to_owned(),
-            method: if self.plan.sync_ms % 2 == 0 { Box::new(LeastOpenReceipts) } else { Box::new(RoundRobin::default()) },
+            method: if self.plan.sync_ms.is_multiple_of(2) {
+                Box::new(LeastOpenReceipts)
+            } else {
+                Box::new(RoundRobin::default())
+            },
             observing: false,
             planted: Bug::planted(self.bug),
         };
@@ -205,16 +218,21 @@ impl World {
                 }
                 Effect::Send(node, message) => {
                     self.oracle.sent(&message)?;
-                    let link = master.links.iter().find(|(_, (_, it))| *it == node).map(|(link, (index, _))| (*link, *index));
+                    let link =
+                        master.links.iter().find(|(_, (_, it))| *it == node).map(|(link, (index, _))| (*link, *index));
                     if let Some((link, index)) = link {
                         self.send(link, What::ToWorker { link, index, message: Box::new(message) });
                     }
                 }
-                Effect::Open { step, spec, cut_before, .. } => self.open(step, &spec, &cut_before),
+                Effect::Open(open) => self.open(open.step, &open.spec, &open.cut_before),
                 Effect::Cut { step, chunks, .. } => self.cut(step, chunks),
                 Effect::Ship(receipt, payload) => {
                     let payload = Payload { kind: PayloadKind::Bytes, ..payload };
-                    self.later(1, 50, What::MasterEvent { life, event: Box::new(Event::Shipped(receipt, Ok(payload))) });
+                    self.later(
+                        1,
+                        50,
+                        What::MasterEvent { life, event: Box::new(Event::Shipped(receipt, Ok(payload))) },
+                    );
                 }
                 Effect::Merge(_, segments) => merge(&mut master.aggregate, &segments)?,
                 Effect::Finish { step, account, .. } => {
@@ -288,7 +306,9 @@ impl World {
     /// Whether every planned step has ended.
     pub(super) fn all_ended(&self) -> bool {
         let Some(master) = &self.master else { return false };
-        let ended = |index| self.submitted.get(&index).and_then(|it| master.core.queue().get(*it)).is_some_and(|it| it.state.is_final());
+        let ended = |index| {
+            self.submitted.get(&index).and_then(|it| master.core.queue().get(*it)).is_some_and(|it| it.state.is_final())
+        };
         (0..self.plan.steps.len()).all(ended) && master.core.running().is_none()
     }
 
@@ -303,7 +323,8 @@ impl World {
             let kept = self.disk.results.get(&step.id);
             let counts = kept.map_or(&empty, |(counts, _)| counts);
             let audit = kept.map(|(_, account)| account.audit());
-            Oracle::ended(plan, step.state, &reason, counts, audit.as_ref()).map_err(|it| format!("step {index}: {it}"))?;
+            Oracle::ended(plan, step.state, &reason, counts, audit.as_ref())
+                .map_err(|it| format!("step {index}: {it}"))?;
             match step.state {
                 StepState::Completed => self.summary.completed += 1,
                 StepState::Failed => self.summary.failed += 1,

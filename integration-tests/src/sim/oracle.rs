@@ -146,7 +146,8 @@ impl Oracle {
                 self.states.insert(*id, StepState::Pending);
             }
             Record::Queue(QueueRecord::Transition { id, event, .. }) => {
-                let before = self.states.get(id).copied().ok_or_else(|| format!("step {id} moved before it was submitted"))?;
+                let before =
+                    self.states.get(id).copied().ok_or_else(|| format!("step {id} moved before it was submitted"))?;
                 let after = before.after(*event).map_err(|it| format!("step {id}: {it}"))?;
                 self.states.insert(*id, after);
             }
@@ -185,7 +186,9 @@ impl Oracle {
             return Err(format!("the audit disagrees with {} aggregated chunks: {}", counts.len(), audit.line()));
         }
         let missing: Vec<u64> = (0..plan.chunks).filter(|it| !counts.contains_key(it)).collect();
-        let excused = |it: &str| ["no worker for", "suspected of killing", "simulated failure"].iter().any(|known| it.contains(known));
+        let excused = |it: &str| {
+            ["no worker for", "suspected of killing", "simulated failure"].iter().any(|known| it.contains(known))
+        };
         match state {
             StepState::Completed if missing.is_empty() => Ok(()),
             StepState::Completed => Err(format!("a completed step lacks the chunks {missing:?}")),

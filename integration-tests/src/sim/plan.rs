@@ -16,7 +16,8 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::NoDeduplication, Self::AcknowledgementBeforeJournal, Self::AttemptsReusedAfterRestart];
+    pub const ALL: [Self; 3] =
+        [Self::NoDeduplication, Self::AcknowledgementBeforeJournal, Self::AttemptsReusedAfterRestart];
 
     /// Its name on the command line.
     #[must_use]
@@ -92,7 +93,7 @@ impl RunPlan {
             let count = if rng.chance(0.5) { rng.below(most + 1) } else { 0 };
             (0..count).map(|_| rng.below(faulty_ms)).collect()
         };
-        let strength = |rng: &mut SeededRng| if rng.chance(0.4) { small(rng, 150) as u32 } else { 0 };
+        let strength = |rng: &mut SeededRng| if rng.chance(0.4) { few(rng, 150) } else { 0 };
         let faults = Faults {
             drop: strength(rng),
             double: strength(rng),
@@ -103,7 +104,7 @@ impl RunPlan {
             master_crashes: times(rng, 4),
         };
         let sync_ms = if rng.chance(0.5) { rng.below(20) } else { rng.below(1_000) };
-        Self { workers, slots: 1 + small(rng, 3) as u32, steps, faults, faulty_ms, sync_ms, work_ms: 1 + rng.below(400) }
+        Self { workers, slots: 1 + few(rng, 3), steps, faults, faulty_ms, sync_ms, work_ms: 1 + rng.below(400) }
     }
 }
 
@@ -114,7 +115,7 @@ fn step(rng: &mut SeededRng, index: u64, faulty_ms: u64) -> StepPlan {
         chunks,
         shipped: rng.chance(0.5),
         poison,
-        flaky: if rng.chance(0.3) { small(rng, 200) as u32 } else { 0 },
+        flaky: if rng.chance(0.3) { few(rng, 200) } else { 0 },
         at_ms: if index == 0 { 0 } else { rng.below(faulty_ms) },
         cancel_at_ms: rng.chance(0.15).then(|| rng.below(faulty_ms)),
     }
@@ -122,4 +123,8 @@ fn step(rng: &mut SeededRng, index: u64, faulty_ms: u64) -> StepPlan {
 
 fn small(rng: &mut SeededRng, below: usize) -> usize {
     usize::try_from(rng.below(below as u64)).unwrap_or(0)
+}
+
+fn few(rng: &mut SeededRng, below: u64) -> u32 {
+    u32::try_from(rng.below(below)).unwrap_or(0)
 }

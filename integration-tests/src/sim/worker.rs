@@ -6,7 +6,7 @@ use elastic_flow_receipt::NodeId;
 use elastic_flow_wire::message::{Assignment, ChunkRead, FailureKind, Message, Outcome, Pulse, Segment, TaskResult};
 
 use super::master::{ENTRIES, read_body};
-use super::world::{Ids, World, What};
+use super::world::{Ids, What, World};
 
 /// A worker that is up.
 #[derive(Debug)]
@@ -57,7 +57,13 @@ impl World {
                 let message = "simulated failure: the payload is not one of ours".to_owned();
                 return answer(
                     assignment,
-                    Outcome::Failed { kind: FailureKind::Decode, receipt: Some(chunk.receipt), item: None, message, log_tail: vec![] },
+                    Outcome::Failed {
+                        kind: FailureKind::Decode,
+                        receipt: Some(chunk.receipt),
+                        item: None,
+                        message,
+                        log_tail: vec![],
+                    },
                 );
             };
             let plan = &self.plan.steps[step];
@@ -66,7 +72,10 @@ impl World {
                 // Sometimes nobody knows on which chunk it was.
                 let receipt = self.rng.chance(0.7).then_some(chunk.receipt);
                 let message = format!("simulated failure on chunk {number}");
-                return answer(assignment, Outcome::Failed { kind: FailureKind::User, receipt, item: Some(3), message, log_tail: vec![] });
+                return answer(
+                    assignment,
+                    Outcome::Failed { kind: FailureKind::User, receipt, item: Some(3), message, log_tail: vec![] },
+                );
             }
             numbers.push(number);
             chunks.push(ChunkRead { receipt: chunk.receipt, entries: ENTRIES, bytes: ENTRIES, nanos: 1 });
@@ -82,7 +91,8 @@ impl World {
             return;
         }
         let life = self.fresh_life();
-        let core = WorkerCore::new(format!("w{index}"), self.plan.slots as usize, std::time::Duration::from_secs(2), false);
+        let core =
+            WorkerCore::new(format!("w{index}"), self.plan.slots as usize, std::time::Duration::from_secs(2), false);
         let node = Ids::node(index, life);
         self.workers[index] = Some(WorkerSim { core, node, life, link: None, frozen_until: Mono::ZERO });
         self.later(0, 50, What::Connect { index, life });
@@ -101,7 +111,9 @@ impl World {
 
     /// The worker dials; a master that still holds its old link to this incarnation refuses.
     pub(super) fn connect(&mut self, index: usize, life: u64) -> Result<(), String> {
-        let Some(worker) = self.workers[index].as_ref().filter(|it| it.life == life && it.link.is_none()) else { return Ok(()) };
+        let Some(worker) = self.workers[index].as_ref().filter(|it| it.life == life && it.link.is_none()) else {
+            return Ok(());
+        };
         let node = worker.node;
         let taken = self.master.as_ref().is_none_or(|it| it.links.values().any(|(_, known)| *known == node));
         if taken {

@@ -237,8 +237,13 @@ impl World {
 
     /// Both sides find out by themselves, at once or after the silence that counts as death.
     pub(super) fn lose_link(&mut self, index: usize) {
-        let links: Vec<u64> =
-            self.master.iter().flat_map(|it| it.links.iter()).filter(|(_, (it, _))| *it == index).map(|(link, _)| *link).collect();
+        let links: Vec<u64> = self
+            .master
+            .iter()
+            .flat_map(|it| it.links.iter())
+            .filter(|(_, (it, _))| *it == index)
+            .map(|(link, _)| *link)
+            .collect();
         for link in links {
             let most = if self.rng.chance(0.5) { 50 } else { 5_000 };
             self.later(0, most, What::MasterLoses { link });
@@ -285,8 +290,12 @@ impl World {
         if faulty && self.rng.per_mille(double) {
             self.summary.doubled += 1;
             let again = match &what {
-                What::ToMaster { link, index, message } => What::ToMaster { link: *link, index: *index, message: message.clone() },
-                What::ToWorker { link, index, message } => What::ToWorker { link: *link, index: *index, message: message.clone() },
+                What::ToMaster { link, index, message } => {
+                    What::ToMaster { link: *link, index: *index, message: message.clone() }
+                }
+                What::ToWorker { link, index, message } => {
+                    What::ToWorker { link: *link, index: *index, message: message.clone() }
+                }
                 _ => return,
             };
             self.later(1, 2_000, again);

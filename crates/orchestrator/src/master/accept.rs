@@ -84,10 +84,11 @@ impl MasterCore {
             && receipts.iter().all(|it| run.known(it).is_some());
         let free = |it: &ReceiptId| run.known(it).is_some_and(|it| !matches!(it.doing, Doing::Accepted | Doing::Final));
         let fresh = whole && receipts.iter().all(free);
-        if !fresh && !(self.planted.no_deduplication && whole) {
+        let accepted = fresh || (self.planted.no_deduplication && whole);
+        if !accepted {
             for receipt in receipts {
                 // A foreign receipt is in no ledger.
-                let _ = run.ledger.drop_duplicate(receipt);
+                run.ledger.drop_duplicate(receipt).ok();
             }
             self.totals.duplicates = self.totals.duplicates.saturating_add(1);
             // The result that won may still be on its way into the journal. Until it is there nothing is acknowledged: this
@@ -183,7 +184,13 @@ impl MasterCore {
             .iter()
             .filter_map(|it| match run.known(it)?.doing {
                 Doing::Open(attempt) if attempt != winner => Some(attempt),
-                _ => None,
+                Doing::Conceived
+                | Doing::Pending
+                | Doing::Waiting
+                | Doing::Shipping
+                | Doing::Open(_)
+                | Doing::Accepted
+                | Doing::Final => None,
             })
             .collect();
         losers.sort_unstable();
@@ -254,7 +261,7 @@ impl MasterCore {
             run.to(receipt.sequence, Doing::Pending, now);
             if culprit.is_none() {
                 // Nobody knows on which chunk it failed: halves, down to the one.
-                let half = (open.len() as u32).div_ceil(2).max(1);
+                let half = u32::try_from(open.len()).unwrap_or(u32::MAX).div_ceil(2).max(1);
                 if let Some(chunk) = run.chunk_mut(receipt.sequence) {
                     chunk.company = half;
                 }
@@ -305,7 +312,6 @@ impl MasterCore {
         self.note_retry(culprit.sequence, out);
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the fields of one record, from two callers")]
     pub(super) fn set_aside(
         &mut self,
         receipt: ReceiptId,
@@ -320,7 +326,7 @@ impl MasterCore {
         let Some(run) = self.run.as_mut() else { return };
         let failures = run.chunk(receipt.sequence).map_or(0, |it| it.failures);
         finish_chunk(run, receipt.sequence, Station::SetAside, node, self.wall);
-        let _ = run.ledger.set_error(&receipt, &message);
+        run.ledger.set_error(&receipt, &message).ok();
         if node.is_none() {
             run.remember(FailureView {
                 receipt: Some(receipt),
@@ -349,7 +355,7 @@ impl MasterCore {
             let Some(chunk) = run.chunk_mut(sequence).filter(|it| it.doing == Doing::Open(attempt)) else { continue };
             chunk.losses = chunk.losses.saturating_add(1);
             let (losses, receipt) = (chunk.losses, chunk.receipt);
-            let _ = run.ledger.lose(&receipt);
+            run.ledger.lose(&receipt).ok();
             run.to(sequence, Doing::Pending, now);
             if losses > max_losses {
                 let message = format!(
@@ -399,7 +405,7 @@ impl MasterCore {
     }
 
     /// A payload that exists only in the master's memory goes to the store when something went wrong with it.
-    fn keep(&mut self, sequence: u64, out: &mut Vec<Effect>) {
+    pub(super) fn keep(&mut self, sequence: u64, out: &mut Vec<Effect>) {
         let Some(chunk) = self.run.as_mut().and_then(|it| it.chunk_mut(sequence)) else { return };
         let only_here = chunk.cut.payload.kind != elastic_flow_wire::message::PayloadKind::Split;
         if only_here && !chunk.kept && !chunk.cut.payload.body.is_empty() {
@@ -432,7 +438,7 @@ impl MasterCore {
     ) {
         let Some(run) = self.run.as_mut() else { return };
         if let Some(receipt) = &receipt {
-            let _ = run.ledger.set_error(receipt, &failed.message);
+            run.ledger.set_error(receipt, &failed.message).ok();
         }
         if self.observing
             && let Some(receipt) = receipt
@@ -494,7 +500,7 @@ struct Finished {
 pub(super) fn note_reads(run: &mut Run, reads: &[ChunkRead]) {
     for read in reads {
         // Read twice only where a known bug is planted; the audit shows it.
-        let _ = run.ledger.read(&read.receipt, read.entries, read.bytes);
+        run.ledger.read(&read.receipt, read.entries, read.bytes).ok();
         run.entries_done = run.entries_done.saturating_add(read.entries);
         run.bytes_done = run.bytes_done.saturating_add(read.bytes);
     }
@@ -504,16 +510,13 @@ pub(super) fn note_reads(run: &mut Run, reads: &[ChunkRead]) {
 pub(super) fn finish_chunk(run: &mut Run, sequence: u64, station: Station, node: Option<NodeId>, wall: u64) {
     let Some(receipt) = run.chunk(sequence).map(|it| it.receipt) else { return };
     run.to(sequence, Doing::Final, Mono::ZERO);
-    match station {
-        Station::Aggregated => {
-            run.aggregated = run.aggregated.saturating_add(1);
+    if station == Station::Aggregated {
+        run.aggregated = run.aggregated.saturating_add(1);
+        run.let_go(sequence);
+    } else {
+        run.set_aside = run.set_aside.saturating_add(1);
+        if run.chunk(sequence).is_some_and(|it| it.kept) {
             run.let_go(sequence);
-        }
-        _ => {
-            run.set_aside = run.set_aside.saturating_add(1);
-            if run.chunk(sequence).is_some_and(|it| it.kept) {
-                run.let_go(sequence);
-            }
         }
     }
     run.mark(&receipt, station, node, wall);

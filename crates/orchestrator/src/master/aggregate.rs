@@ -20,6 +20,9 @@ use super::source::{ACCOUNT, REST, RESULT};
 /// Jobs that wait.
 const JOBS: usize = 4_096;
 
+/// The aggregate of a step.
+pub(super) type OpenAggregate = (StepId, Box<dyn Aggregator>);
+
 /// What the thread is to do.
 pub(super) enum Job {
     /// A step begins.
@@ -80,11 +83,11 @@ impl AggregateThread {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    pub(super) fn try_push(&self, job: Job) -> Result<(), Job> {
+    pub(super) fn try_push(&self, job: Job) -> Option<Job> {
         if let Job::Merge(_, segments) = &job {
             self.waiting.fetch_add(bytes_of(segments), Ordering::Relaxed);
         }
-        self.jobs.try_send(job).map_err(|error| {
+        self.jobs.try_send(job).err().map(|error| {
             let (std::sync::mpsc::TrySendError::Full(job) | std::sync::mpsc::TrySendError::Disconnected(job)) = error;
             if let Job::Merge(_, segments) = &job {
                 self.waiting.fetch_sub(bytes_of(segments), Ordering::Relaxed);
@@ -110,7 +113,7 @@ struct Merger {
     store: Arc<dyn Store>,
     durability: Durability,
     answers: mpsc::Sender<Answer>,
-    open: Option<(StepId, Box<dyn Aggregator>)>,
+    open: Option<OpenAggregate>,
     waiting: Arc<AtomicU64>,
 }
 
@@ -129,7 +132,7 @@ impl Merger {
                         _ => Err("it has no aggregate at the moment".to_owned()),
                     };
                     // Whoever asked may have stopped waiting.
-                    let _ = reply.send(saved);
+                    reply.send(saved).ok();
                     true
                 }
                 Job::Finish(finish) => self.finish(*finish),

@@ -67,6 +67,13 @@ impl MasterCore {
             enter(run, wall, &chunk, cut);
             chunks.push(chunk);
         }
+        if self.settings.keep_payloads_always {
+            // In the store before it is sent, and before the journal says that it is there.
+            for sequence in first..first.saturating_add(chunks.len() as u64) {
+                self.keep(sequence, out);
+            }
+        }
+        let Some(run) = self.run.as_ref() else { return };
         let last = run.chunks.len() as u64;
         self.totals.conceived = self.totals.conceived.saturating_add(last.saturating_sub(first));
         let number = self.journal(Record::Conceived(ConceivedRecord { step, at: wall, chunks, exhausted }), out);

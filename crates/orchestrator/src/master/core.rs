@@ -10,12 +10,12 @@ use elastic_flow_receipt::{Attempt, NodeId, ReceiptId, StepId};
 use elastic_flow_wire::message::{Message, Segment};
 
 use super::account::Account;
-use super::effects::{Effect, Ending, Event, Joined, Observation, Opened, RequestId};
+use super::effects::{Effect, Ending, Event, Joined, Observation, Open, Opened, RequestId};
 use super::nodes::{Distribute, Node, Nodes};
 use super::run::{Doing, Opening, Run};
 use crate::api::ApiError;
 use crate::config::Settings;
-use crate::journal::{ClosedRecord, PlanRecord, Record, SourceRecord};
+use crate::journal::{ClosedRecord, ClusterRecord, PlanRecord, Record, SourceRecord};
 
 /// Accounts of ended steps in memory; older ones are in the store.
 const ACCOUNTS_KEPT: usize = 16;
@@ -281,7 +281,7 @@ impl MasterCore {
             self.run = Some(Run::new(step, spec.clone(), now, wall));
             self.forget_notices();
             let source = self.sources.get(&step).cloned().unwrap_or_default();
-            out.push(Effect::Open { step, spec, source, cut_before: Vec::new() });
+            out.push(Effect::Open(Box::new(Open { step, spec, source, cut_before: Vec::new(), exhausted: false })));
         }
     }
 
@@ -470,8 +470,15 @@ impl MasterCore {
         out.push(Effect::Ended(step, state));
     }
 
+    /// Stops now. Payloads that exist only in this memory go to the store, so that the step can run on later.
     fn on_interrupt(&mut self, wall: u64, out: &mut Vec<Effect>) {
         self.draining = true;
+        let open = |it: &&super::run::Chunk| it.doing != Doing::Final;
+        let open: Vec<u64> =
+            self.run.iter().flat_map(|it| &it.chunks).filter(open).map(|it| it.receipt.sequence).collect();
+        for sequence in open {
+            self.keep(sequence, out);
+        }
         if let Some(step) = self.run.as_ref().map(|it| it.step)
             && let Ok(decision) = self.queue.interrupted(step, None, wall)
         {
@@ -505,6 +512,17 @@ impl MasterCore {
         while self.accounts.len() > ACCOUNTS_KEPT {
             self.accounts.pop_first();
         }
+    }
+
+    /// The records that say all that is not over, for a journal that is written anew. Only between steps.
+    #[must_use]
+    pub fn snapshot(&self, cluster: ClusterRecord) -> Vec<Record> {
+        let queue = self.queue.records().map(Record::Queue);
+        let sources = self
+            .sources
+            .iter()
+            .map(|(step, resolved)| Record::Source(SourceRecord { step: *step, resolved: resolved.clone() }));
+        std::iter::once(Record::Cluster(cluster)).chain(queue).chain(sources).collect()
     }
 
     /// The step that runs.

@@ -50,6 +50,21 @@ pub struct Opened {
     pub cut_earlier: Vec<Vec<Cover>>,
 }
 
+/// A step that is to be opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Open {
+    /// The step.
+    pub step: StepId,
+    /// What was submitted.
+    pub spec: StepSpec,
+    /// What its source was found to be at submission.
+    pub source: Bytes,
+    /// What was cut of its source before (a master that goes on).
+    pub cut_before: Vec<Before>,
+    /// Whether it was cut to its end then.
+    pub exhausted: bool,
+}
+
 /// A chunk that was cut before the master went down.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Before {
@@ -142,16 +157,7 @@ pub enum Effect {
     /// Send a message to a worker.
     Send(NodeId, Message),
     /// Open program, source and aggregate of a step; cut nothing of what is there already.
-    Open {
-        /// The step.
-        step: StepId,
-        /// What was submitted.
-        spec: StepSpec,
-        /// What its source was found to be at submission.
-        source: Bytes,
-        /// What was cut of its source before (a master that goes on).
-        cut_before: Vec<Before>,
-    },
+    Open(Box<Open>),
     /// Cut more of the source.
     Cut {
         /// The step.

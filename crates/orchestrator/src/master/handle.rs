@@ -109,7 +109,7 @@ impl MasterHandle {
         let (reply, answer) = oneshot::channel();
         let question: Question = Box::new(move |it| {
             // Whoever asked may have stopped waiting.
-            let _ = reply.send(question(it));
+            reply.send(question(it)).ok();
         });
         self.commands.send(Command::Ask(question)).await.map_err(|_| ApiError::Stopping)?;
         answer.await.map_err(|_| ApiError::Stopping)

@@ -30,13 +30,20 @@ pub(super) enum Job {
     Forget(StepId),
     /// Remove the chunks' payloads of a step that completed; its result stays.
     Tidy(StepId),
+    /// Write the journal anew: these records say all that is not over.
+    Rewrite(Vec<Record>),
 }
 
 /// What the thread says.
 #[derive(Debug)]
 pub(super) enum Written {
     /// All records up to and with this number are in the journal.
-    Up(u64),
+    Up {
+        /// The number.
+        number: u64,
+        /// Bytes of the batch.
+        bytes: u64,
+    },
     /// The store failed; the node has to stop.
     Failed(StoreError),
 }
@@ -62,8 +69,8 @@ impl Journaler {
     }
 
     /// Puts a job in the queue; gives it back if there is no room at the moment, or the thread has ended.
-    pub(super) fn try_push(&self, job: Job) -> Result<(), Job> {
-        self.jobs.try_send(job).map_err(|error| match error {
+    pub(super) fn try_push(&self, job: Job) -> Option<Job> {
+        self.jobs.try_send(job).err().map(|error| match error {
             std::sync::mpsc::TrySendError::Full(job) | std::sync::mpsc::TrySendError::Disconnected(job) => job,
         })
     }
@@ -104,7 +111,7 @@ impl Writer {
 
     fn fail(&self, error: StoreError) {
         // The loop has gone if nobody listens, and then nobody is owed anything.
-        let _ = self.written.blocking_send(Written::Failed(error));
+        self.written.blocking_send(Written::Failed(error)).ok();
     }
 
     fn take(&self, job: Job, batch: &mut Batch) -> Result<(), StoreError> {
@@ -116,10 +123,7 @@ impl Writer {
                     // The aggregate lives as long as this store does: its parts are not kept twice.
                     done.segments.clear();
                 }
-                let bytes = record.encode().map_err(|error| StoreError::Invalid {
-                    url: self.store.url(),
-                    detail: format!("a journal record does not encode: {error}"),
-                })?;
+                let bytes = self.encode(&record)?;
                 batch.bytes += bytes.len();
                 batch.records.push(bytes);
                 batch.number = number;
@@ -130,6 +134,14 @@ impl Writer {
                     detail: format!("the payload of {receipt} does not encode: {error}"),
                 })?;
                 self.store.put(receipt.step, &receipt.to_string(), &bytes, self.durability)?;
+            }
+            Job::Rewrite(records) => {
+                self.write(batch)?;
+                let mut encoded = Vec::with_capacity(records.len());
+                for record in records {
+                    encoded.push(self.encode(&record)?);
+                }
+                self.store.rewrite(&mut encoded.into_iter())?;
             }
             Job::Forget(step) => {
                 self.write(batch)?;
@@ -147,6 +159,13 @@ impl Writer {
         Ok(())
     }
 
+    fn encode(&self, record: &Record) -> Result<Vec<u8>, StoreError> {
+        record.encode().map_err(|error| StoreError::Invalid {
+            url: self.store.url(),
+            detail: format!("a journal record does not encode: {error}"),
+        })
+    }
+
     fn write(&self, batch: &mut Batch) -> Result<(), StoreError> {
         if batch.records.is_empty() {
             return Ok(());
@@ -156,9 +175,9 @@ impl Writer {
         self.store.append(&records, self.durability)?;
         metrics::histogram!("elastic_flow_journal_sync_seconds").record(self.clock.now().since(begun).as_secs_f64());
         metrics::counter!("elastic_flow_journal_records_total").increment(records.len() as u64);
-        let number = batch.number;
+        let (number, bytes) = (batch.number, batch.bytes as u64);
         *batch = Batch::default();
-        let _ = self.written.blocking_send(Written::Up(number));
+        self.written.blocking_send(Written::Up { number, bytes }).ok();
         Ok(())
     }
 }

@@ -8,11 +8,14 @@ use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use super::core::{MasterCore, Totals};
 use super::shell::About;
 
+/// A counter, and which of the totals it tells.
+type Told = (Counter, fn(&Totals) -> u64);
+
 /// Handles of the master's series, and what they have been told so far.
 pub(super) struct Meters {
     told: Totals,
     told_transport: TransportStats,
-    stations: Vec<(Counter, fn(&Totals) -> u64)>,
+    stations: Vec<Told>,
     open: Gauge,
     depth: Gauge,
     workers: Gauge,
@@ -31,7 +34,7 @@ impl Meters {
         gauge!("elastic_flow_epoch").set(about.epoch as f64);
         gauge!("elastic_flow_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
         let station = |name: &'static str| counter!("elastic_flow_receipts_total", "station" => name);
-        let stations: Vec<(Counter, fn(&Totals) -> u64)> = vec![
+        let stations: Vec<Told> = vec![
             (station("conceived"), |it| it.conceived),
             (station("distributed"), |it| it.distributed),
             (station("returned"), |it| it.returned),

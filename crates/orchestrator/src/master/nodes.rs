@@ -143,3 +143,83 @@ fn free_of(node: &Node, open_per_slot: u32) -> u64 {
     }
     u64::from(node.joined.slots.max(1)).saturating_mul(u64::from(open_per_slot)).saturating_sub(node.open.len() as u64)
 }
+
+#[cfg(test)]
+mod tests {
+    use elastic_flow_receipt::{StageId, StepId};
+
+    use super::*;
+
+    fn nodes(open: &[(u128, u32, u64)]) -> Nodes {
+        let mut nodes = Nodes::default();
+        for (id, slots, tasks) in open {
+            let joined =
+                Joined { node: NodeId(*id), name: format!("w{id}"), address: String::new(), slots: *slots, build: 1 };
+            let open = (0..*tasks).map(|number| Attempt { epoch: 1, number: number + 1 }).collect();
+            let node = Node { joined, draining: false, eligible: true, open, open_chunks: *tasks, notified: false };
+            nodes.by_id.insert(NodeId(*id), node);
+        }
+        nodes
+    }
+
+    fn chunk(part: &str) -> ChunkFacts<'_> {
+        let receipt = ReceiptId { step: StepId(1), stage: StageId(0), round: 0, partition: 0, sequence: 0, check: 0 };
+        ChunkFacts { receipt, bytes: 1, part }
+    }
+
+    #[test]
+    fn the_least_loaded_for_its_slots_is_picked() {
+        let nodes = nodes(&[(1, 1, 2), (2, 4, 3), (3, 1, 1)]);
+        let picked = nodes.pick(&mut LeastOpenReceipts, chunk("f"), &[], false, 3);
+        assert_eq!(picked, Some(NodeId(2)));
+    }
+
+    #[test]
+    fn turns_are_taken_in_order_and_full_workers_left_out() {
+        let nodes = nodes(&[(1, 1, 0), (2, 1, 3), (3, 1, 0)]);
+        let mut turns = RoundRobin::default();
+        let picked: Vec<_> = (0..4).map(|_| nodes.pick(&mut turns, chunk("f"), &[], false, 3).unwrap().0).collect();
+        assert_eq!(picked, [1, 3, 1, 3]);
+    }
+
+    #[test]
+    fn a_worker_on_which_a_chunk_failed_is_avoided_as_long_as_there_is_another() {
+        let two = nodes(&[(1, 1, 0), (2, 1, 3)]);
+        assert_eq!(
+            two.pick(&mut LeastOpenReceipts, chunk("f"), &[NodeId(1)], false, 3),
+            None,
+            "the other will have room"
+        );
+        let one = nodes(&[(1, 1, 0)]);
+        assert_eq!(one.pick(&mut LeastOpenReceipts, chunk("f"), &[NodeId(1)], false, 3), Some(NodeId(1)));
+    }
+
+    #[test]
+    fn a_chunk_that_must_run_alone_waits_for_an_idle_worker() {
+        let busy = nodes(&[(1, 2, 1)]);
+        assert_eq!(busy.pick(&mut LeastOpenReceipts, chunk("f"), &[], true, 3), None);
+        let idle = nodes(&[(1, 2, 1), (2, 1, 0)]);
+        assert_eq!(idle.pick(&mut LeastOpenReceipts, chunk("f"), &[], true, 3), Some(NodeId(2)));
+    }
+
+    /// A method of one's own: the same file always goes to the same worker.
+    #[derive(Debug)]
+    struct ByFile;
+
+    impl Distribute for ByFile {
+        fn pick(&mut self, chunk: ChunkFacts<'_>, candidates: &[Candidate<'_>]) -> usize {
+            let hash =
+                chunk.part.bytes().fold(0_usize, |hash, byte| hash.wrapping_mul(31).wrapping_add(usize::from(byte)));
+            hash % candidates.len()
+        }
+    }
+
+    #[test]
+    fn a_method_of_ones_own_sees_the_file() {
+        let nodes = nodes(&[(1, 8, 0), (2, 8, 0), (3, 8, 0)]);
+        let at = |part| nodes.pick(&mut ByFile, chunk(part), &[], false, 3).unwrap();
+        assert_eq!(at("a.log"), at("a.log"));
+        let all: BTreeSet<NodeId> = ["a.log", "b.log", "c.log"].into_iter().map(at).collect();
+        assert_eq!(all.len(), 3);
+    }
+}

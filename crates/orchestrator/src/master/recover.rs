@@ -8,7 +8,7 @@ use elastic_flow_wire::message::PayloadKind;
 use super::accept::{finish_chunk, note_reads};
 use super::assign::enter;
 use super::core::{CoreConfig, MasterCore};
-use super::effects::{Before, Effect, Ending};
+use super::effects::{Before, Effect, Ending, Open};
 use super::run::{Doing, Run};
 use crate::api::FailureView;
 use crate::journal::Record;
@@ -75,7 +75,7 @@ impl Recovery {
                         chunk.kept = true;
                     }
                     finish_chunk(run, it.receipt.sequence, Station::SetAside, None, 0);
-                    let _ = run.ledger.set_error(&it.receipt, &it.message);
+                    run.ledger.set_error(&it.receipt, &it.message).ok();
                     run.remember(FailureView {
                         receipt: Some(it.receipt),
                         item: it.item,
@@ -138,7 +138,8 @@ impl Recovery {
                 run.ending = Some(Ending::Cancelled);
             }
             let cut_before = before(run, now);
-            out.push(Effect::Open { step, spec: run.spec.clone(), source, cut_before });
+            let (spec, exhausted) = (run.spec.clone(), run.exhausted);
+            out.push(Effect::Open(Box::new(Open { step, spec, source, cut_before, exhausted })));
         }
         self.core
     }

@@ -251,7 +251,7 @@ impl Run {
     /// Leaves a mark in the ledger. A chunk that is final takes none, and counts what came too late.
     pub(crate) fn mark(&mut self, receipt: &ReceiptId, station: Station, node: Option<NodeId>, wall: u64) {
         // Only a receipt of the run is marked, and a second final station is what the audit is there to show.
-        let _ = self.ledger.mark(receipt, station, node, wall);
+        self.ledger.mark(receipt, station, node, wall).ok();
     }
 
     /// What was read of a chunk.

@@ -1,25 +1,26 @@
 //! The master's loop: takes what happens, asks the deciding code, does what it says.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use elastic_flow_clock::{Clock, Mono};
-use elastic_flow_dataflow::seam::{Aggregator, StepOutput};
+use elastic_flow_dataflow::seam::StepOutput;
 use elastic_flow_queue::{StepSpec, StepState};
 use elastic_flow_receipt::{NodeId, StepId};
 use elastic_flow_transport::{Endpoint, TransportEvent};
 use elastic_flow_wire::message::{Message, Pulse};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-use super::aggregate::{self, AggregateThread, Finish};
+use super::aggregate::{self, AggregateThread, Finish, OpenAggregate};
 use super::core::MasterCore;
 use super::effects::{Effect, Event, Joined, Observation, RequestId};
 use super::journaler::{self, Journaler, Written};
 use super::meters::Meters;
 use super::source::{self, SourceThread};
 use crate::api::{ApiError, ClusterEvent, ClusterEventKind, ClusterView, WorkerView};
+use crate::journal::ClusterRecord;
 use crate::links::Links;
 use crate::observer::Observer;
 use crate::programs::Programs;
@@ -34,6 +35,8 @@ const MERGE_BYTES_MAX: u64 = 64 << 20;
 const TICK: Duration = Duration::from_millis(250);
 /// A progress event is made so often.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+/// A journal that grew by so much is written anew between steps.
+const REWRITE_BYTES: u64 = 64 << 20;
 /// Transport events that are taken before effects are looked at again.
 const EVENTS_AT_ONCE: usize = 64;
 
@@ -88,7 +91,7 @@ pub(super) struct Loop {
     pub(super) observer: Option<Observer>,
     pub(super) events: broadcast::Sender<ClusterEvent>,
     /// The aggregate of a step that a restart found running, with everything that was done merged already.
-    pub(super) recovered: Option<(StepId, Box<dyn Aggregator>)>,
+    pub(super) recovered: Option<OpenAggregate>,
     pub(super) meters: Meters,
     /// Jobs that found their thread's queue full, in order.
     pub(super) backlog: VecDeque<Deferred>,
@@ -100,6 +103,10 @@ pub(super) struct Loop {
     pub(super) stop: Option<StopReason>,
     pub(super) drained: bool,
     pub(super) last_progress: Mono,
+    /// Bytes that went into the journal since it was last written anew.
+    journal_bytes: u64,
+    /// Steps whose results were kept long enough and are gone.
+    swept: BTreeSet<StepId>,
 }
 
 /// What does not change in a master's life.
@@ -114,6 +121,9 @@ pub(super) struct About {
     pub(super) store_is_durable: bool,
     pub(super) started_at: Mono,
     pub(super) shutdown_grace: Duration,
+    pub(super) keep_results: Duration,
+    /// Drawn when the store was made.
+    pub(super) incarnation: u128,
 }
 
 /// A job that waits for room in its thread's queue.
@@ -152,7 +162,7 @@ impl Loop {
         endpoint: Endpoint,
         threads: (Journaler, SourceThread, AggregateThread, Observer),
         events: broadcast::Sender<ClusterEvent>,
-        recovered: Option<(StepId, Box<dyn Aggregator>)>,
+        recovered: Option<OpenAggregate>,
     ) -> Self {
         let (journal, sources, aggregates, observer) = threads;
         Self {
@@ -178,6 +188,8 @@ impl Loop {
             stop: None,
             drained: false,
             last_progress: clock.now(),
+            journal_bytes: REWRITE_BYTES,
+            swept: BTreeSet::new(),
             about,
             clock,
         }
@@ -191,6 +203,7 @@ impl Loop {
         stopped: watch::Sender<Option<StopReason>>,
     ) {
         self.perform(first);
+        self.tidy();
         self.handle(Event::Tick);
         while self.stop.is_none() || !(self.drained || self.store_failed()) {
             let input = self.next(&mut inputs).await;
@@ -205,7 +218,7 @@ impl Loop {
         let reason = self.stop.clone().unwrap_or(StopReason::Asked);
         self.end().await;
         // Nobody has to listen.
-        let _ = stopped.send(Some(reason));
+        stopped.send(Some(reason)).ok();
     }
 
     fn store_failed(&self) -> bool {
@@ -240,7 +253,10 @@ impl Loop {
     fn take(&mut self, input: Input) {
         match input {
             Input::Command(command) => self.on_command(command),
-            Input::Written(Written::Up(number)) => self.handle(Event::Journaled(number)),
+            Input::Written(Written::Up { number, bytes }) => {
+                self.journal_bytes = self.journal_bytes.saturating_add(bytes);
+                self.handle(Event::Journaled(number));
+            }
             Input::Written(Written::Failed(error)) => {
                 tracing::error!(%error, "the store failed; the master stops");
                 self.stop = Some(StopReason::StoreFailed(error.to_string()));
@@ -294,14 +310,14 @@ impl Loop {
                 let ended = self.core.queue().get(step).is_none_or(|it| it.state.is_final())
                     && self.core.running() != Some(step);
                 if ended {
-                    let _ = reply.send(());
+                    reply.send(()).ok();
                 } else {
                     self.waiters.entry(step).or_default().push(reply);
                 }
             }
             Command::Save(step, reply) => self.defer(Deferred::Aggregate(aggregate::Job::Save(step, reply))),
             Command::TakeOutput(step, reply) => {
-                let _ = reply.send(self.outputs.remove(&step));
+                reply.send(self.outputs.remove(&step)).ok();
             }
             Command::Ask(question) => question(self),
             Command::Stop(grace) => self.begin_stop(StopReason::Asked, grace),
@@ -368,7 +384,9 @@ impl Loop {
                 self.meters.lost(reason.label());
                 self.handle(Event::NodeDown { node, reason: reason.to_string() });
             }
-            other => tracing::debug!(?other, "a transport event that a master has no use for"),
+            other @ (TransportEvent::Refused { .. } | _) => {
+                tracing::debug!(?other, "a transport event that a master has no use for")
+            }
         }
     }
 
@@ -381,9 +399,13 @@ impl Loop {
                 self.handle(Event::Pulse { node, holding });
             }
             Message::Draining => self.handle(Event::NodeDraining(node)),
-            other => {
-                tracing::debug!(%node, kind = ?std::mem::discriminant(&other), "a message that a worker does not send")
-            }
+            Message::Notice(_)
+            | Message::Assign(_)
+            | Message::Ack(_)
+            | Message::Revoke(_)
+            | Message::Release(_)
+            | Message::Credit(_)
+            | Message::Goodbye(_) => tracing::debug!(%node, "a message that a worker does not send"),
         }
     }
 
@@ -397,7 +419,7 @@ impl Loop {
                 Effect::Forget(step) => self.defer(Deferred::Journal(journaler::Job::Forget(step))),
                 Effect::Reply(request, answer) => {
                     if let Some(reply) = self.replies.remove(&request) {
-                        let _ = reply.send(answer);
+                        reply.send(answer).ok();
                     }
                 }
                 Effect::Send(node, message) => {
@@ -405,8 +427,8 @@ impl Loop {
                         tracing::debug!(%node, "a message for a worker that is gone");
                     }
                 }
-                Effect::Open { step, spec, source, cut_before } => {
-                    self.defer(Deferred::Source(source::Job::Open { step, spec, source, cut_before }));
+                Effect::Open(open) => {
+                    self.defer(Deferred::Source(source::Job::Open(open)));
                 }
                 Effect::Cut { step, chunks, target_bytes, target_items } => {
                     self.defer(Deferred::Source(source::Job::Cut { step, chunks, target_bytes, target_items }));
@@ -430,7 +452,30 @@ impl Loop {
             self.defer(Deferred::Journal(journaler::Job::Tidy(step)));
         }
         for waiter in self.waiters.remove(&step).into_iter().flatten() {
-            let _ = waiter.send(());
+            waiter.send(()).ok();
+        }
+        self.tidy();
+    }
+
+    /// Between steps: results that were kept long enough go, and a long journal is written anew without what is over.
+    fn tidy(&mut self) {
+        let kept_nanos = self.about.keep_results.as_nanos().try_into().unwrap_or(u64::MAX);
+        let wall = self.clock.wall().unix_nanos();
+        let over = |it: &elastic_flow_queue::Step| it.ended_at().is_some_and(|at| at.saturating_add(kept_nanos) < wall);
+        // What failed or was cancelled is kept for its replay until somebody removes it.
+        let done =
+            |it: &elastic_flow_queue::Step| matches!(it.state, StepState::Completed | StepState::CompletedWithSkips);
+        let over: Vec<StepId> = self.core.queue().steps().filter(|it| done(it) && over(it)).map(|it| it.id).collect();
+        for step in over {
+            if self.swept.insert(step) {
+                self.defer(Deferred::Journal(journaler::Job::Forget(step)));
+            }
+        }
+        if self.journal_bytes >= REWRITE_BYTES && self.core.running().is_none() {
+            self.journal_bytes = 0;
+            let cluster = ClusterRecord { incarnation: self.about.incarnation, epoch: self.about.epoch };
+            let records = self.core.snapshot(cluster);
+            self.defer(Deferred::Journal(journaler::Job::Rewrite(records)));
         }
     }
 
@@ -447,9 +492,9 @@ impl Loop {
 
     fn try_push(&self, job: Deferred) -> Option<Deferred> {
         match job {
-            Deferred::Journal(job) => self.journal.as_ref()?.try_push(job).err().map(Deferred::Journal),
-            Deferred::Source(job) => self.sources.as_ref()?.try_push(job).err().map(Deferred::Source),
-            Deferred::Aggregate(job) => self.aggregates.as_ref()?.try_push(job).err().map(Deferred::Aggregate),
+            Deferred::Journal(job) => self.journal.as_ref()?.try_push(job).map(Deferred::Journal),
+            Deferred::Source(job) => self.sources.as_ref()?.try_push(job).map(Deferred::Source),
+            Deferred::Aggregate(job) => self.aggregates.as_ref()?.try_push(job).map(Deferred::Aggregate),
         }
     }
 
@@ -514,7 +559,7 @@ impl Loop {
             self.recent.pop_front();
         }
         // Nobody has to listen.
-        let _ = self.events.send(event);
+        self.events.send(event).ok();
     }
 
     /// The order of stopping: say goodbye, end the threads with everything written, tell who waits.

@@ -1,6 +1,6 @@
 //! The thread that opens steps, cuts their sources, and ships what workers do not have.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,14 +11,13 @@ use elastic_flow_dataflow::seam::{Aggregator, Cover, Cut, Cutter};
 use elastic_flow_dataflow::source::{
     Border, ItemBatches, ResolvedSource, ResumableCutter, SourceCutter, Suppliers, ship,
 };
-use elastic_flow_queue::StepSpec;
 use elastic_flow_receipt::{ReceiptId, StepId};
 use elastic_flow_store::Store;
 use elastic_flow_wire::message::{Payload, PayloadKind};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use super::effects::{Before, Event, Opened};
+use super::effects::{Before, Event, Open, Opened};
 use crate::programs::Programs;
 
 /// Jobs that wait: the core asks for one cut at a time, ships a chunk once, and opens one step.
@@ -57,20 +56,26 @@ impl StepSource {
 /// Iterators that callers handed over, by a number of their own, until their step takes them.
 #[derive(Default)]
 pub(super) struct HandedOver {
-    items: Mutex<(u64, BTreeMap<u64, Box<dyn ItemBatches>>)>,
+    items: Mutex<Shelf>,
+}
+
+#[derive(Default)]
+struct Shelf {
+    last: u64,
+    items: BTreeMap<u64, Box<dyn ItemBatches>>,
 }
 
 impl HandedOver {
     pub(super) fn put(&self, items: Box<dyn ItemBatches>) -> u64 {
         let mut inner = self.items.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.0 += 1;
-        let number = inner.0;
-        inner.1.insert(number, items);
+        inner.last += 1;
+        let number = inner.last;
+        inner.items.insert(number, items);
         number
     }
 
     fn take(&self, number: u64) -> Option<Box<dyn ItemBatches>> {
-        self.items.lock().unwrap_or_else(PoisonError::into_inner).1.remove(&number)
+        self.items.lock().unwrap_or_else(PoisonError::into_inner).items.remove(&number)
     }
 }
 
@@ -83,7 +88,7 @@ impl std::fmt::Debug for HandedOver {
 /// What the thread is to do.
 #[derive(Debug)]
 pub(super) enum Job {
-    Open { step: StepId, spec: StepSpec, source: Bytes, cut_before: Vec<Before> },
+    Open(Box<Open>),
     Cut { step: StepId, chunks: u32, target_bytes: u64, target_items: u64 },
     Ship(ReceiptId, Payload),
 }
@@ -114,8 +119,8 @@ impl SourceThread {
         Ok(Self { jobs, thread })
     }
 
-    pub(super) fn try_push(&self, job: Job) -> Result<(), Job> {
-        self.jobs.try_send(job).map_err(|error| match error {
+    pub(super) fn try_push(&self, job: Job) -> Option<Job> {
+        self.jobs.try_send(job).err().map(|error| match error {
             std::sync::mpsc::TrySendError::Full(job) | std::sync::mpsc::TrySendError::Disconnected(job) => job,
         })
     }
@@ -139,8 +144,9 @@ impl Source {
     fn run(&mut self, queue: &Receiver<Job>) {
         while let Ok(job) = queue.recv() {
             let answer = match job {
-                Job::Open { step, spec, source, cut_before } => {
-                    let opened = catch_unwind(AssertUnwindSafe(|| self.open(step, &spec, &source, &cut_before)));
+                Job::Open(open) => {
+                    let step = open.step;
+                    let opened = catch_unwind(AssertUnwindSafe(|| self.open(&open)));
                     Answer::Opened(
                         step,
                         opened.unwrap_or_else(|_| Err("the program panicked while it was prepared".to_owned())),
@@ -163,13 +169,8 @@ impl Source {
         }
     }
 
-    fn open(
-        &mut self,
-        step: StepId,
-        spec: &StepSpec,
-        source: &[u8],
-        cut_before: &[Before],
-    ) -> Result<(Opened, Box<dyn Aggregator>), String> {
+    fn open(&mut self, open: &Open) -> Result<(Opened, Box<dyn Aggregator>), String> {
+        let Open { step, spec, cut_before, exhausted, .. } = open;
         let program = self.programs.get(&spec.program).ok_or_else(|| self.programs.unknown(&spec.program))?;
         let prepared = crate::programs::prepare(program.as_ref(), &spec.params)?;
         let mut aggregator = (prepared.aggregator)();
@@ -179,7 +180,7 @@ impl Source {
             replays: Vec::new(),
             cuts: true,
             refilled: Vec::new(),
-            source: Bytes::copy_from_slice(source),
+            source: open.source.clone(),
             cut_earlier: Vec::new(),
         };
         if let Some(old) = spec.replay_of {
@@ -190,12 +191,19 @@ impl Source {
         let source = StepSource::decode(&opened.source)?;
         let earlier = |covers: &Vec<Cover>| Border { covers: covers.clone(), digest: None, wanted: false };
         let mut borders: Vec<Border> = opened.cut_earlier.iter().map(earlier).collect();
+        let wanted = self.refill(cut_before, &mut opened)?;
+        if *exhausted && wanted.is_empty() {
+            // Everything is cut, and every payload is there: a source that cannot be read again is not needed.
+            opened.parts = source.resolved.source_parts();
+            self.open = None;
+            return Ok((opened, aggregator));
+        }
         let mut suppliers =
             Supply { programs: &self.programs, handed_over: &self.handed_over, number: source.handed_over };
         let mut cutter = SourceCutter::new(&source.resolved, &mut suppliers).map_err(|it| it.with_causes())?;
         opened.parts = cutter.parts().to_vec();
         let own: Vec<&Before> = cut_before.iter().filter(|it| it.from_source).collect();
-        borders.extend(own.iter().map(|it| border(it)));
+        borders.extend(own.iter().map(|it| border(it, wanted.contains(&it.receipt))));
         let old = borders.len().saturating_sub(own.len());
         if !borders.is_empty() {
             let refilled = &mut opened.refilled;
@@ -206,8 +214,7 @@ impl Source {
             };
             cutter.resume(&borders, &mut again).map_err(|it| it.with_causes())?;
         }
-        self.refill_replays(cut_before, &mut opened)?;
-        self.open = Some((step, cutter));
+        self.open = Some((*step, cutter));
         Ok((opened, aggregator))
     }
 
@@ -239,14 +246,26 @@ impl Source {
         Ok(Some(source))
     }
 
-    /// Payloads of a replay's chunks that a restart of the master has lost come from the store of the step that it replays.
-    fn refill_replays(&self, cut_before: &[Before], opened: &mut Opened) -> Result<(), String> {
-        for (before, replay) in cut_before.iter().filter(|it| !it.from_source).zip(&opened.replays) {
-            if before.wanted {
-                opened.refilled.push((before.receipt, replay.1.payload.clone()));
+    /// Payloads that a restart of the master has lost, from the store: those that were kept there, and those of a step that is
+    /// replayed. What is not there is wanted from the source.
+    fn refill(&self, cut_before: &[Before], opened: &mut Opened) -> Result<BTreeSet<ReceiptId>, String> {
+        let mut wanted = BTreeSet::new();
+        let mut replays = opened.replays.iter().map(|(_, cut)| cut.payload.clone()).collect::<Vec<_>>().into_iter();
+        for before in cut_before {
+            let replayed = if before.from_source { None } else { replays.next() };
+            if !before.wanted {
+                continue;
+            }
+            let kept = self.store.get(before.receipt.step, &before.receipt.to_string()).map_err(|it| it.to_string())?;
+            let kept = kept.map(|it| elastic_flow_wire::decode::<Cut>(&it).map(|it| it.payload)).transpose();
+            match kept.map_err(|it| format!("the payload of {} does not decode: {it}", before.receipt))?.or(replayed) {
+                Some(payload) => opened.refilled.push((before.receipt, payload)),
+                None => {
+                    wanted.insert(before.receipt);
+                }
             }
         }
-        Ok(())
+        Ok(wanted)
     }
 
     fn cut(&mut self, step: StepId, chunks: u32, target_bytes: u64, target_items: u64) -> Event {
@@ -274,9 +293,9 @@ impl Source {
     }
 }
 
-fn border(before: &Before) -> Border {
+fn border(before: &Before, wanted: bool) -> Border {
     let made_anew = before.cut.payload.kind == PayloadKind::Items;
-    Border { covers: before.cut.covers.clone(), digest: made_anew.then_some(before.digest), wanted: before.wanted }
+    Border { covers: before.cut.covers.clone(), digest: made_anew.then_some(before.digest), wanted }
 }
 
 struct Supply<'a> {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use elastic_flow_clock::Clock;
-use elastic_flow_dataflow::seam::Aggregator;
 use elastic_flow_receipt::{NodeId, StepId};
 use elastic_flow_store::{Store, StoreError};
 use elastic_flow_transport::{Endpoint, EndpointConfig, Net};
@@ -13,6 +12,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::aggregate::AggregateThread;
+use super::aggregate::OpenAggregate;
 use super::core::{CoreConfig, MasterCore, Planted};
 use super::effects::Effect;
 use super::handle::MasterHandle;
@@ -21,7 +21,7 @@ use super::nodes::{Distribute, LeastOpenReceipts, RoundRobin};
 use super::recover::Recovery;
 use super::shell::{About, Command, EVENTS_KEPT, Inputs, Loop, StopReason};
 use super::source::{HandedOver, RESULT, SourceThread};
-use crate::config::{MasterConfig, MethodKind, NodeConfig};
+use crate::config::{KeepPayloads, MasterConfig, MethodKind, NodeConfig, Settings};
 use crate::error::StartError;
 use crate::interceptor::Interceptors;
 use crate::journal::{ClusterRecord, Record};
@@ -74,7 +74,7 @@ impl Master {
             (Arc::clone(&store), Arc::clone(&programs), Arc::clone(&clock));
         let durability = config.durability;
         let recovered = tokio::task::spawn_blocking(move || {
-            recover(journal_store.as_ref(), &journal_programs, journal_clock.as_ref(), core_config, durability)
+            recover(journal_store.as_ref(), &journal_programs, journal_clock.as_ref(), core_config)
         });
         let recovered = recovered.await.map_err(|_| StartError::Recovery("the program panicked".to_owned()))??;
         let node = crate::fresh_node()?;
@@ -91,6 +91,8 @@ impl Master {
             store_is_durable: store.is_durable(),
             started_at: clock.now(),
             shutdown_grace: config.node.shutdown_grace,
+            keep_results: config.keep_results,
+            incarnation: recovered.incarnation,
         };
         tracing::info!(
             cluster = %about.cluster, epoch = about.epoch, address = %local_addr, store = %about.store, durable = about.store_is_durable,
@@ -152,7 +154,7 @@ impl Master {
             StopMode::Now => Duration::ZERO,
         };
         // A loop that has ended takes no command, and need not.
-        let _ = self.handle.commands.send(Command::Stop(grace)).await;
+        self.handle.commands.send(Command::Stop(grace)).await.ok();
         let ended = tokio::time::timeout(grace.saturating_add(STOP_SLACK), async {
             while self.tasks.join_next().await.is_some() {}
         });
@@ -168,8 +170,9 @@ fn core_config(config: &MasterConfig, observing: bool) -> CoreConfig {
         MethodKind::RoundRobin => Box::new(RoundRobin::default()),
         MethodKind::Custom(make) => make(),
     };
+    let keep_payloads_always = config.settings.keep_payloads_always || config.keep_payloads == KeepPayloads::Always;
     CoreConfig {
-        settings: config.settings.clone(),
+        settings: Settings { keep_payloads_always, ..config.settings.clone() },
         build: config.node.build,
         name: config.node.name.clone(),
         method,
@@ -205,8 +208,9 @@ pub(crate) fn endpoint_config(
 struct Recovered {
     core: MasterCore,
     epoch: u64,
+    incarnation: u128,
     effects: Vec<Effect>,
-    aggregator: Option<(StepId, Box<dyn Aggregator>)>,
+    aggregator: Option<OpenAggregate>,
 }
 
 /// Reads the journal twice: first the decisions, then, where a step was running, its results into a fresh aggregate.
@@ -215,7 +219,6 @@ fn recover(
     programs: &Programs,
     clock: &dyn Clock,
     config: CoreConfig,
-    durability: elastic_flow_store::Durability,
 ) -> Result<Recovered, StartError> {
     let mut cluster = None;
     visit(store, &mut |record| {
@@ -230,7 +233,6 @@ fn recover(
     };
     let record = Record::Cluster(cluster.clone()).encode().map_err(|it| StartError::Recovery(it.to_string()))?;
     // Durable before anything is assigned under it, whatever the durability of the rest.
-    let _ = durability;
     store.append(&[&record], elastic_flow_store::Durability::Synced)?;
     let mut recovery = Recovery::new(config, cluster.epoch);
     visit(store, &mut |record| recovery.apply(&record).map_err(|it| it.to_string()))?;
@@ -240,7 +242,7 @@ fn recover(
         Some(step) => merge_again(store, programs, &core, step)?,
         None => None,
     };
-    Ok(Recovered { core, epoch: cluster.epoch, effects, aggregator })
+    Ok(Recovered { core, epoch: cluster.epoch, incarnation: cluster.incarnation, effects, aggregator })
 }
 
 /// The aggregate of a running step, as far as it was journalled.
@@ -249,7 +251,7 @@ fn merge_again(
     programs: &Programs,
     core: &MasterCore,
     step: StepId,
-) -> Result<Option<(StepId, Box<dyn Aggregator>)>, StartError> {
+) -> Result<Option<OpenAggregate>, StartError> {
     let Some(spec) = core.queue().get(step).map(|it| it.spec.clone()) else { return Ok(None) };
     // A program that is not there any more fails its step when that is opened, by name.
     let Some(program) = programs.get(&spec.program) else { return Ok(None) };
@@ -264,7 +266,14 @@ fn merge_again(
         Record::Done(done) if done.step == step => {
             done.segments.iter().try_for_each(|it| aggregator.merge(it)).map_err(|it| it.to_string())
         }
-        _ => Ok(()),
+        Record::Cluster(_)
+        | Record::Queue(_)
+        | Record::Source(_)
+        | Record::Plan(_)
+        | Record::Conceived(_)
+        | Record::Done(_)
+        | Record::SetAside(_)
+        | Record::Closed(_) => Ok(()),
     })?;
     Ok(Some((step, aggregator)))
 }

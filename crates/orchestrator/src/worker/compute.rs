@@ -1,6 +1,6 @@
 //! The compute threads: user code runs here and nowhere else.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,7 +38,7 @@ pub(super) type Board = Arc<Mutex<Workplace>>;
 /// Which attempts are at work, and how they get on.
 #[derive(Debug, Default)]
 pub(super) struct Workplace {
-    at_work: HashMap<Attempt, AtWork>,
+    at_work: BTreeMap<Attempt, AtWork>,
 }
 
 impl Workplace {
@@ -52,9 +52,7 @@ impl Workplace {
             }
             (*attempt, now.since(it.seen_at).as_nanos().try_into().unwrap_or(u64::MAX))
         });
-        let mut stalls: Vec<_> = stalls.collect();
-        stalls.sort_unstable();
-        stalls
+        stalls.collect()
     }
 
     pub(super) fn stop(&self, attempt: Attempt) {

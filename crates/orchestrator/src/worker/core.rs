@@ -344,3 +344,161 @@ fn result_bytes(result: &TaskResult) -> u64 {
         Outcome::Failed { .. } | Outcome::NotHere { .. } | Outcome::HandedBack => 0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use elastic_flow_receipt::{ReceiptId, StageId};
+    use elastic_flow_wire::message::{Payload, PayloadKind, TaskChunk};
+
+    use super::*;
+
+    const STEP: StepId = StepId(1);
+
+    fn assignment(number: u64) -> Assignment {
+        let receipt = ReceiptId { step: STEP, stage: StageId(0), round: 0, partition: 0, sequence: number, check: 0 };
+        let payload = Payload { kind: PayloadKind::Items, body: Bytes::new() };
+        let chunks = vec![TaskChunk { receipt, input: 0, payload }];
+        Assignment { attempt: Attempt { epoch: 1, number }, step: STEP, stage: StageId(0), generation: 0, chunks }
+    }
+
+    fn notice() -> Event {
+        Event::Message(Message::Notice(StepNotice { step: STEP, program: "p".to_owned(), params: Vec::new(), plan: 0 }))
+    }
+
+    fn done(number: u64) -> Event {
+        Event::Finished(answer(
+            &assignment(number),
+            Outcome::Done { chunks: Vec::new(), segments: Vec::new(), nanos: 0 },
+        ))
+    }
+
+    /// What comes out, in short: `start 1`, `send done 1`, `prepare`.
+    fn shown(effects: &[Effect]) -> Vec<String> {
+        let show = |it: &Effect| match it {
+            Effect::Prepare(_) => "prepare".to_owned(),
+            Effect::Start(it) => format!("start {}", it.attempt.number),
+            Effect::Stop(it) => format!("stop {}", it.number),
+            Effect::Send(Message::Result(it)) => {
+                let how = match it.outcome {
+                    Outcome::Done { .. } => "done",
+                    Outcome::Failed { .. } => "failed",
+                    Outcome::NotHere { .. } => "not here",
+                    Outcome::HandedBack => "back",
+                };
+                format!("send {how} {}", it.attempt.number)
+            }
+            Effect::Send(_) => "send".to_owned(),
+            Effect::Forget(_) => "forget".to_owned(),
+            Effect::Observe(_) => "observe".to_owned(),
+            Effect::Left => "left".to_owned(),
+        };
+        effects.iter().map(show).collect()
+    }
+
+    struct Bench {
+        core: WorkerCore,
+        now: Mono,
+    }
+
+    impl Bench {
+        fn new(slots: usize) -> Self {
+            let mut bench =
+                Self { core: WorkerCore::new("w".to_owned(), slots, Duration::from_secs(2), false), now: Mono::ZERO };
+            assert!(bench.on(Event::Connected).is_empty());
+            assert_eq!(bench.on(notice()), ["prepare"]);
+            assert!(bench.on(Event::Prepared(STEP, Ok(()))).is_empty());
+            bench
+        }
+
+        fn on(&mut self, event: Event) -> Vec<String> {
+            let mut effects = Vec::new();
+            self.core.handle(self.now, event, &mut effects);
+            shown(&effects)
+        }
+
+        fn assign(&mut self, number: u64) -> Vec<String> {
+            self.on(Event::Message(Message::Assign(assignment(number))))
+        }
+    }
+
+    #[test]
+    fn tasks_start_in_order_as_slots_become_free() {
+        let mut bench = Bench::new(1);
+        assert_eq!(bench.assign(1), ["start 1"]);
+        assert!(bench.assign(2).is_empty());
+        assert_eq!(bench.on(done(1)), ["start 2", "send done 1"]);
+    }
+
+    #[test]
+    fn a_result_is_kept_and_sent_again_until_it_is_acknowledged() {
+        let mut bench = Bench::new(1);
+        bench.assign(1);
+        bench.on(done(1));
+        bench.now = Mono::ZERO + Duration::from_secs(1);
+        assert!(bench.on(Event::Tick).is_empty());
+        bench.now = Mono::ZERO + Duration::from_secs(2);
+        assert_eq!(bench.on(Event::Tick), ["send done 1"]);
+        bench.on(Event::Disconnected);
+        assert_eq!(bench.on(Event::Connected), ["send done 1"], "offered again to whoever is master now");
+        bench.on(Event::Message(Message::Ack(Attempt { epoch: 1, number: 1 })));
+        bench.now = Mono::ZERO + Duration::from_secs(60);
+        assert!(bench.on(Event::Tick).is_empty());
+        assert_eq!(bench.core.holding().count(), 0);
+    }
+
+    #[test]
+    fn an_attempt_that_is_told_twice_runs_once() {
+        let mut bench = Bench::new(2);
+        assert_eq!(bench.assign(1), ["start 1"]);
+        assert!(bench.assign(1).is_empty());
+        bench.on(done(1));
+        assert!(bench.assign(1).is_empty(), "not while its result is held");
+    }
+
+    #[test]
+    fn what_is_queued_is_dropped_with_the_connection_and_what_is_at_work_goes_on() {
+        let mut bench = Bench::new(1);
+        bench.assign(1);
+        bench.assign(2);
+        bench.on(Event::Disconnected);
+        let holding: Vec<u64> = bench.core.holding().map(|it| it.number).collect();
+        assert_eq!(holding, [1]);
+        assert!(bench.on(done(1)).is_empty(), "nobody to send it to");
+        assert_eq!(bench.on(Event::Connected), ["send done 1"]);
+    }
+
+    #[test]
+    fn a_program_that_is_refused_fails_its_tasks_by_name() {
+        let mut bench = Bench::new(1);
+        bench.on(notice());
+        bench.on(Event::Prepared(STEP, Err("another plan".to_owned())));
+        assert_eq!(bench.assign(1), ["send failed 1"]);
+    }
+
+    #[test]
+    fn a_step_that_has_ended_leaves_nothing() {
+        let mut bench = Bench::new(1);
+        bench.assign(1);
+        bench.assign(2);
+        assert_eq!(bench.on(Event::Message(Message::Release(STEP))), ["stop 1", "forget"]);
+        bench.on(done(1));
+        bench.on(Event::Message(Message::Ack(Attempt { epoch: 1, number: 1 })));
+        assert_eq!(bench.core.holding().count(), 0);
+        assert!(bench.assign(3).is_empty(), "its notice is gone: the task is dropped, not run");
+        assert_eq!(bench.core.holding().count(), 0);
+    }
+
+    #[test]
+    fn a_worker_that_leaves_hands_back_what_is_queued_and_ends_when_all_is_acknowledged() {
+        let mut bench = Bench::new(1);
+        bench.assign(1);
+        bench.assign(2);
+        assert_eq!(bench.on(Event::Drain), ["send", "send back 2"]);
+        assert_eq!(bench.assign(3), ["send back 3"]);
+        assert_eq!(bench.on(done(1)), ["send done 1"]);
+        bench.on(Event::Message(Message::Ack(Attempt { epoch: 1, number: 1 })));
+        bench.on(Event::Message(Message::Ack(Attempt { epoch: 1, number: 2 })));
+        assert_eq!(bench.on(Event::Message(Message::Ack(Attempt { epoch: 1, number: 3 }))), ["left"]);
+    }
+}

@@ -116,7 +116,7 @@ impl Worker {
     /// Dropping it ends the worker at once, as a crash would.
     pub async fn stop(mut self, grace: Duration) {
         // A loop that has ended takes no command, and need not.
-        let _ = self.stop.send(grace).await;
+        self.stop.send(grace).await.ok();
         let ended = tokio::time::timeout(grace.saturating_add(Duration::from_secs(5)), async {
             while self.tasks.join_next().await.is_some() {}
         });
@@ -232,7 +232,7 @@ impl Loop {
             tracing::error!("the interceptors could not be joined");
         }
         // Nobody has to listen.
-        let _ = stopped.send(Some(reason));
+        stopped.send(Some(reason)).ok();
     }
 
     /// Cancel safe: every arm is, and none awaits after it has taken a value.
@@ -331,7 +331,9 @@ impl Loop {
             }
             TransportEvent::Message { message: Message::Heartbeat(_), .. } => {}
             TransportEvent::Message { message, .. } => self.handle(Event::Message(message)),
-            other => tracing::debug!(?other, "a transport event that a worker has no use for"),
+            other @ (TransportEvent::Refused { .. } | _) => {
+                tracing::debug!(?other, "a transport event that a worker has no use for")
+            }
         }
     }
 
