@@ -138,7 +138,8 @@ pub(crate) fn receipts(app: &App, common: &Common, args: &Receipts) -> Result<u8
         print_news()?;
         return Ok(COMPLETED);
     }
-    let view = client.wait(args.step.id, |_| print_news())?;
+    // A step that never started has no receipts to ask for.
+    let view = client.wait(args.step.id, |view| if view.started_at.is_some() { print_news() } else { Ok(()) })?;
     Ok(of_state(view.state))
 }
 
@@ -204,6 +205,13 @@ fn wait(client: &Client, common: &Common, id: u64, destination: Option<&Destinat
     if view.state != StepState::Completed {
         let failures: Vec<FailureView> = client.get(&format!("/steps/{id}/failures"))?;
         explain_ending(&view, &failures);
+    }
+    if view.started_at.is_none() {
+        // Cancelled while it waited: there is nothing to account for.
+        if common.json {
+            output::json_line(&serde_json::json!({ "step": view }))?;
+        }
+        return Ok(of_state(view.state));
     }
     let has_result = matches!(view.state, StepState::Completed | StepState::CompletedWithSkips);
     let audit: Audit = client.get(&format!("/steps/{id}/audit"))?;
