@@ -266,7 +266,7 @@ fn print(
 /// How long the step took, and how much it read in a second.
 fn pace(view: &StepView, audit: &Audit) -> Option<String> {
     let nanos = view.ended_at?.saturating_sub(view.started_at?);
-    let seconds = std::time::Duration::from_nanos(nanos).as_secs_f64().max(1e-9);
+    let seconds = Duration::from_nanos(nanos).as_secs_f64().max(1e-9);
     let bytes = audit.rows.aggregated.bytes;
     Some(format!("{seconds:.3} s, {:.1} MB/s", bytes as f64 / 1e6 / seconds))
 }

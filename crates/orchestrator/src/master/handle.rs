@@ -65,10 +65,8 @@ impl MasterHandle {
             .ok_or_else(|| ApiError::Invalid(self.programs.unknown(&submission.program)))?;
         let handed_over = items.map(|it| self.handed_over.put(it));
         let prepared = tokio::task::spawn_blocking(move || {
-            crate::programs::prepare(program.as_ref(), &submission.params)?;
-            if submission.inputs.is_empty() {
-                submission.inputs = program.default_inputs();
-            }
+            let prepared = crate::programs::prepare(program.as_ref(), &submission.params)?;
+            submission.inputs = in_order(&submission, &program.default_inputs(), &prepared.plan.inputs)?;
             if submission.inputs.is_empty() {
                 return Err(format!("program `{}` has no default input: name one with --input", submission.program));
             }
@@ -369,6 +367,28 @@ impl MasterHandle {
     pub fn write(result: &ResultView, format: Format, out: &mut dyn std::io::Write) -> std::io::Result<()> {
         result.output.write(format, out)
     }
+}
+
+/// The inputs of a step by the index that the plan gives them: those that were named, else the program's defaults.
+fn in_order(
+    submission: &Submission,
+    defaults: &[(String, SourceSpec)],
+    wanted: &[String],
+) -> Result<Vec<(String, SourceSpec)>, String> {
+    if wanted.is_empty() {
+        // The flow takes whatever there is, under any name.
+        return Ok(if submission.inputs.is_empty() { defaults.to_vec() } else { submission.inputs.clone() });
+    }
+    if let Some((unknown, _)) = submission.inputs.iter().find(|(name, _)| !wanted.contains(name)) {
+        return Err(format!("program `{}` has no input `{unknown}`: it has {}", submission.program, wanted.join(", ")));
+    }
+    let find = |name: &String| {
+        let named = submission.inputs.iter().chain(defaults).find(|(known, _)| known == name);
+        named.cloned().ok_or_else(|| {
+            format!("program `{}` needs an input `{name}`: name it with --input {name}=PATH", submission.program)
+        })
+    };
+    wanted.iter().map(find).collect()
 }
 
 /// A source in words.

@@ -95,7 +95,7 @@ pub(super) struct Loop {
     pub(super) meters: Meters,
     /// Jobs that found their thread's queue full, in order.
     pub(super) backlog: VecDeque<Deferred>,
-    pub(super) replies: HashMap<RequestId, Reply>,
+    pub(super) replies: BTreeMap<RequestId, Reply>,
     pub(super) requests: RequestId,
     pub(super) waiters: HashMap<StepId, Vec<oneshot::Sender<()>>>,
     pulses: HashMap<NodeId, LastPulse>,
@@ -180,7 +180,7 @@ impl Loop {
             recovered,
             meters: Meters::new(&about),
             backlog: VecDeque::new(),
-            replies: HashMap::new(),
+            replies: BTreeMap::new(),
             requests: 0,
             waiters: HashMap::new(),
             pulses: HashMap::new(),
@@ -259,6 +259,10 @@ impl Loop {
             }
             Input::Written(Written::Failed(error)) => {
                 tracing::error!(%error, "the store failed; the master stops");
+                // Whoever waits for something to be durable is told that it is not.
+                for (_, reply) in std::mem::take(&mut self.replies) {
+                    reply.send(Err(ApiError::Store(error.to_string()))).ok();
+                }
                 self.stop = Some(StopReason::StoreFailed(error.to_string()));
             }
             Input::Source(answer) => self.on_source(answer),
