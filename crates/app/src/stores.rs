@@ -27,7 +27,7 @@ pub(crate) fn open(app: &App, url: &str) -> Result<Arc<dyn Store>, Failure> {
         }
         #[cfg(feature = "store-rocksdb")]
         StoreUrl::Rocksdb(folder) => {
-            elastic_flow_store_rocksdb::RocksdbStore::open(&folder).map(|store| Arc::new(store) as Arc<dyn Store>)
+            elastic_flow_store_rocksdb::RocksStore::open(&folder).map(|store| Arc::new(store) as Arc<dyn Store>)
         }
         StoreUrl::Registered { name, argument } => match app.find_store(&name) {
             Some(factory) => factory(&argument),

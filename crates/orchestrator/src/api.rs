@@ -204,7 +204,7 @@ pub struct ReceiptView {
 pub struct ResultView {
     /// The output.
     pub output: Arc<Box<dyn StepOutput>>,
-    /// False if the step has not ended: the aggregate so far.
+    /// False if the step has not completed: the aggregate so far, or as far as it came.
     pub complete: bool,
     /// Receipts aggregated in it.
     pub receipts: u64,

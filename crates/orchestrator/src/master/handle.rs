@@ -247,11 +247,11 @@ impl MasterHandle {
     /// There is no such step, or it has no result (yet, or any more).
     pub async fn result(&self, step: StepId) -> Result<ResultView, ApiError> {
         let view = self.step(step).await?;
-        let complete = view.state.is_final();
+        let (ended, complete) = (view.state.is_final(), Self::completed(&view));
         let cached = self.ask(move |it| it.outputs.get(&step).cloned()).await?;
         let output = match cached {
             Some(output) => output,
-            None if complete => {
+            None if ended => {
                 let saved = self.kept(step, RESULT).await?;
                 let saved =
                     saved.ok_or_else(|| ApiError::NoResult(step, format!("it is {} and left none", view.state)))?;

@@ -397,7 +397,13 @@ impl Loop {
     fn on_message(&mut self, node: NodeId, message: Message) {
         match message {
             Message::Result(result) => self.handle(Event::Result(node, result)),
-            Message::Heartbeat(pulse) => {
+            Message::Heartbeat(mut pulse) => {
+                // Only some heartbeats bring the node's metrics; the others say nothing of them.
+                if pulse.metrics.is_empty()
+                    && let Some(last) = self.pulses.get_mut(&node)
+                {
+                    pulse.metrics = std::mem::take(&mut last.pulse.metrics);
+                }
                 let holding = pulse.working.iter().map(|(attempt, _)| *attempt).collect();
                 self.pulses.insert(node, LastPulse { pulse, at: self.clock.now() });
                 self.handle(Event::Pulse { node, holding });
@@ -534,8 +540,10 @@ impl Loop {
                 self.publish(ClusterEventKind::Step { step: *step, state: *to, reason: reason.clone() });
             }
             Observation::Worker { name, connected, reason } => {
-                if let Some(reason) = reason {
-                    tracing::warn!(worker = %name, reason, "worker lost");
+                match reason {
+                    Some(reason) if reason.starts_with("it left") => tracing::info!(worker = %name, reason, "worker left"),
+                    Some(reason) => tracing::warn!(worker = %name, reason, "worker lost"),
+                    None => {}
                 }
                 self.publish(ClusterEventKind::Worker {
                     name: name.clone(),
