@@ -16,6 +16,8 @@ pub struct Account {
     /// Whether the step replays another: then its chunks cover the source only together with that one's.
     replay: bool,
     failures: Vec<FailureView>,
+    /// What is to be said of the source, in sentences.
+    notes: Vec<String>,
 }
 
 impl Account {
@@ -27,6 +29,7 @@ impl Account {
             parts: run.parts.clone(),
             replay: run.spec.replay_of.is_some(),
             failures: std::mem::take(&mut run.failures),
+            notes: Vec::new(),
         }
     }
 
@@ -57,7 +60,14 @@ impl Account {
     /// The audit.
     #[must_use]
     pub fn audit(&self) -> Audit {
-        audit(&self.ledger, if self.replay { &[] } else { &self.parts })
+        let mut audit = audit(&self.ledger, if self.replay { &[] } else { &self.parts });
+        audit.notes.clone_from(&self.notes);
+        audit
+    }
+
+    /// Adds what is to be said of the source.
+    pub(super) fn note(&mut self, notes: Vec<String>) {
+        self.notes = notes;
     }
 
     /// Chunks that were set aside.

@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::account::Account;
 use super::effects::{Ending, Event};
-use super::source::{ACCOUNT, REST, RESULT};
+use super::source::{ACCOUNT, REST, RESULT, StepSource};
 
 /// Jobs that wait.
 const JOBS: usize = 4_096;
@@ -41,8 +41,10 @@ pub(super) struct Finish {
     pub(super) ending: Ending,
     pub(super) left: Vec<(ReceiptId, Cut)>,
     pub(super) account: Arc<Account>,
-    /// The step's source and what was cut of it, where that was not all.
-    pub(super) rest: Option<(Bytes, Vec<Vec<Cover>>)>,
+    /// The step's source.
+    pub(super) source: Bytes,
+    /// What was cut of it, where that was not all.
+    pub(super) rest: Option<Vec<Vec<Cover>>>,
 }
 
 /// What the thread answers.
@@ -168,7 +170,7 @@ impl Merger {
         let finished = catch_unwind(AssertUnwindSafe(|| self.keep_and_finish(aggregator, finish)))
             .unwrap_or_else(|_| Err("the aggregator panicked at its end".to_owned()));
         let (output, result) = match finished {
-            Ok(output) => (output, Ok(())),
+            Ok((output, notes)) => (output, Ok(notes)),
             Err(message) => (None, Err(message)),
         };
         if let Some(output) = output
@@ -180,13 +182,10 @@ impl Merger {
     }
 
     /// Everything that a later question or a replay needs is in the store before the step's end is decided.
-    fn keep_and_finish(
-        &self,
-        aggregator: Option<Box<dyn Aggregator>>,
-        finish: Finish,
-    ) -> Result<Option<Box<dyn StepOutput>>, String> {
+    fn keep_and_finish(&self, aggregator: Option<Box<dyn Aggregator>>, finish: Finish) -> Result<Made, String> {
         let step = finish.step;
         let kept = |it: StoreError| format!("what it leaves cannot be kept: {it}");
+        let notes = notes_on(&finish.source);
         let partial = !finish.left.is_empty() || finish.rest.is_some() || matches!(finish.ending, Ending::Failed(_));
         if let Some(aggregator) = &aggregator
             && (self.store.is_durable() || partial)
@@ -203,15 +202,36 @@ impl Merger {
             }
         }
         if let Some(rest) = &finish.rest {
-            let rest =
-                elastic_flow_wire::encode_to_vec(rest).map_err(|it| format!("its source does not encode: {it}"))?;
+            let rest = elastic_flow_wire::encode_to_vec(&(&finish.source, rest))
+                .map_err(|it| format!("its source does not encode: {it}"))?;
             self.store.put(step, REST, &rest, self.durability).map_err(kept)?;
         }
         if self.store.is_durable() {
-            let account = elastic_flow_wire::encode_to_vec(finish.account.as_ref())
+            let mut account = Account::clone(&finish.account);
+            account.note(notes.clone());
+            let account = elastic_flow_wire::encode_to_vec(&account)
                 .map_err(|it| format!("its account does not encode: {it}"))?;
             self.store.put(step, ACCOUNT, &account, self.durability).map_err(kept)?;
         }
-        aggregator.map(|it| it.finish().map_err(|it| format!("its output cannot be made: {it}"))).transpose()
+        let output =
+            aggregator.map(|it| it.finish().map_err(|it| format!("its output cannot be made: {it}"))).transpose()?;
+        Ok((output, notes))
     }
+}
+
+/// A step's output, if it has one, and what is to be said of its source.
+type Made = (Option<Box<dyn StepOutput>>, Vec<String>);
+
+/// Files that have grown since submission: what was appended was not read.
+fn notes_on(source: &[u8]) -> Vec<String> {
+    let Ok(source) = StepSource::decode(source) else { return Vec::new() };
+    let grown = source.resolved.grown().into_iter();
+    grown
+        .map(|it| {
+            let (path, then, now) = (it.path, it.submitted_bytes, it.found_bytes);
+            format!(
+                "{path} has grown from {then} to {now} bytes since submission and was read to its size at submission"
+            )
+        })
+        .collect()
 }

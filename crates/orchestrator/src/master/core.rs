@@ -405,19 +405,24 @@ impl MasterCore {
         run.finishing = true;
         self.abandon_rest(out);
         let Some(run) = self.run.as_mut() else { return };
-        let (left, rest) = (run.left(), run.rest());
+        let (left, rest, source) = (run.left(), run.rest(), run.source.clone());
         let account = Arc::new(Account::of(run));
-        out.push(Effect::Finish { step: run.step, ending, left, rest, account: Arc::clone(&account) });
+        out.push(Effect::Finish { step: run.step, ending, left, source, rest, account: Arc::clone(&account) });
         self.remember(account);
     }
 
-    fn on_finished(&mut self, wall: u64, step: StepId, result: Result<(), String>, out: &mut Vec<Effect>) {
+    fn on_finished(&mut self, wall: u64, step: StepId, result: Result<Vec<String>, String>, out: &mut Vec<Effect>) {
         let Some(run) = self.run.as_ref().filter(|it| it.step == step && it.finishing) else { return };
+        if let (Ok(notes), Some(account)) = (&result, self.accounts.get_mut(&step))
+            && !notes.is_empty()
+        {
+            Arc::make_mut(account).note(notes.clone());
+        }
         let decision = match (&run.ending, result) {
             (_, Err(message)) => self.queue.failed(step, &message, wall),
-            (Some(Ending::Failed(message)), Ok(())) => self.queue.failed(step, message, wall),
-            (Some(Ending::Cancelled), Ok(())) => self.queue.cancelled(step, wall),
-            (Some(Ending::Done) | None, Ok(())) => match self.verdict(step) {
+            (Some(Ending::Failed(message)), Ok(_)) => self.queue.failed(step, message, wall),
+            (Some(Ending::Cancelled), Ok(_)) => self.queue.cancelled(step, wall),
+            (Some(Ending::Done) | None, Ok(_)) => match self.verdict(step) {
                 Ok(skips) => self.queue.completed(step, skips, wall),
                 Err(reason) => self.queue.failed(step, &reason, wall),
             },

@@ -126,8 +126,8 @@ pub enum Event {
     Journaled(u64),
     /// Some segment was not this program's output.
     MergeFailed(StepId, String),
-    /// The answer to [`Effect::Finish`]: whether the aggregate was made and kept.
-    Finished(StepId, Result<(), String>),
+    /// The answer to [`Effect::Finish`]: the aggregate was made and kept, with what is to be said of its source; or why not.
+    Finished(StepId, Result<Vec<String>, String>),
     /// Time has passed.
     Tick,
     /// The master is asked to stop: running tasks may end, nothing new starts.
@@ -181,8 +181,10 @@ pub enum Effect {
         ending: Ending,
         /// Chunks that are not in the result.
         left: Vec<(ReceiptId, Cut)>,
-        /// Its source and what was cut of it, where that was not all.
-        rest: Option<(Bytes, Vec<Vec<Cover>>)>,
+        /// Its source.
+        source: Bytes,
+        /// What was cut of the source, where that was not all.
+        rest: Option<Vec<Vec<Cover>>>,
         /// What is known of its chunks, for questions after its end.
         account: Arc<Account>,
     },

@@ -238,14 +238,14 @@ impl Run {
         self.to(receipt.sequence, Doing::Pending, now);
     }
 
-    /// The source and what was cut of it, for a replay, where that was not all.
-    pub(crate) fn rest(&self) -> Option<(Bytes, Vec<Vec<Cover>>)> {
+    /// What was cut of the source, for a replay, where that was not all.
+    pub(crate) fn rest(&self) -> Option<Vec<Vec<Cover>>> {
         if self.exhausted {
             return None;
         }
         let from_source = |it: &&Chunk| self.ledger.get(&it.receipt).is_ok_and(|it| it.to_record().parents.is_empty());
         let own = self.chunks.iter().filter(from_source).map(|it| it.cut.covers.clone());
-        Some((self.source.clone(), self.cut_earlier.iter().cloned().chain(own).collect()))
+        Some(self.cut_earlier.iter().cloned().chain(own).collect())
     }
 
     /// Leaves a mark in the ledger. A chunk that is final takes none, and counts what came too late.

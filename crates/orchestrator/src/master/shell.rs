@@ -445,8 +445,8 @@ impl Loop {
                 }
                 Effect::Ship(receipt, payload) => self.defer(Deferred::Source(source::Job::Ship(receipt, payload))),
                 Effect::Merge(step, segments) => self.defer(Deferred::Aggregate(aggregate::Job::Merge(step, segments))),
-                Effect::Finish { step, ending, left, rest, account } => {
-                    let finish = Finish { step, ending, left, rest, account };
+                Effect::Finish { step, ending, left, source, rest, account } => {
+                    let finish = Finish { step, ending, left, source, rest, account };
                     self.defer(Deferred::Aggregate(aggregate::Job::Finish(Box::new(finish))));
                 }
                 Effect::Ended(step, state) => self.on_ended(step, state),
@@ -541,7 +541,9 @@ impl Loop {
             }
             Observation::Worker { name, connected, reason } => {
                 match reason {
-                    Some(reason) if reason.starts_with("it left") => tracing::info!(worker = %name, reason, "worker left"),
+                    Some(reason) if reason.starts_with("it left") => {
+                        tracing::info!(worker = %name, reason, "worker left")
+                    }
                     Some(reason) => tracing::warn!(worker = %name, reason, "worker lost"),
                     None => {}
                 }

@@ -41,6 +41,12 @@ impl Audit {
         if !events.is_empty() {
             line += &format!("; {}", events.join(", "));
         }
+        if let Some(note) = self.notes.first() {
+            line += &format!("; {note}");
+            if let Some(more) = self.notes.len().checked_sub(1).filter(|more| *more > 0) {
+                line += &format!(", and {} more", counted(more as u64, "note"));
+            }
+        }
         line + ": " + &self.verdict()
     }
 
@@ -77,7 +83,8 @@ impl fmt::Display for Audit {
         list(f, "read other than conceived", &self.mismatches, self.mismatches_total, fmt_mismatch)?;
         list(f, "second final stations refused", &self.conflicts, self.conflicts_total, fmt_conflict)?;
         fmt_listing("without a final station", &self.missing, f)?;
-        fmt_listing("set aside or abandoned", &self.stopped, f)
+        fmt_listing("set aside or abandoned", &self.stopped, f)?;
+        self.notes.iter().try_for_each(|note| writeln!(f, "note: {note}"))
     }
 }
 

@@ -219,6 +219,9 @@ pub struct Audit {
     pub missing: Listing,
     /// What was set aside or abandoned.
     pub stopped: Listing,
+    /// What else is to be said, in sentences: a file that has grown since submission, and the like. It unbalances nothing.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 impl Audit {
@@ -267,6 +270,7 @@ pub fn audit(ledger: &Ledger, parts: &[InputPart]) -> Audit {
         conflicts: conflicts.to_vec(),
         missing,
         stopped,
+        notes: Vec::new(),
     }
 }
 
