@@ -86,7 +86,7 @@ pub(crate) const CHECKS: &[Check] = &[
     Check {
         name: "test",
         shows: "unit, property, contract and integration tests pass",
-        needs: &[],
+        needs: &[Tool::Prometheus],
         action: Action::Cargo(&["test", "--locked", "--lib", "--bins", "--tests", "--examples"]),
     },
     Check {

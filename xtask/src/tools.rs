@@ -19,6 +19,8 @@ pub(crate) enum Tool {
     Cxx,
     /// The library with which RocksDB's C header is read.
     Libclang,
+    /// Prometheus itself and promtool, which the metrics are shown to.
+    Prometheus,
 }
 
 impl Tool {
@@ -28,6 +30,12 @@ impl Tool {
             Self::CargoDeny => cargo_deny(shell).map(drop),
             Self::Cxx => provide_package(shell, "a C++20 compiler", has_cxx, "g++"),
             Self::Libclang => provide_package(shell, "libclang", || libclang().is_some(), "libclang-dev"),
+            Self::Prometheus => provide_package(
+                shell,
+                "Prometheus",
+                || runs("promtool", "--version") && runs("prometheus", "--version"),
+                "prometheus",
+            ),
         }
     }
 }
@@ -72,9 +80,8 @@ fn provide_package(shell: &Shell, what: &str, is_there: impl Fn() -> bool, packa
     }
     if !(is_root() && runs("apt-get", "--version")) {
         bail!(
-            "the RocksDB store needs {what}, which is not there; install it (Debian, Ubuntu: sudo apt-get install {package}; \
-             Fedora: sudo dnf install clang-devel gcc-c++; macOS: xcode-select --install), \
-             or leave its checks out with --skip rocksdb-clippy --skip rocksdb-test"
+            "a check needs {what}, which is not there; install it (Debian, Ubuntu: sudo apt-get install {package}; elsewhere the \
+             system's package of that name), or leave the check out with --skip NAME (--list shows what each needs)"
         );
     }
     say(&format!("installing {what}: apt-get install {package}"));
@@ -84,7 +91,10 @@ fn provide_package(shell: &Shell, what: &str, is_there: impl Fn() -> bool, packa
             shell.command("apt-get", args).env("DEBIAN_FRONTEND", "noninteractive").stdout(Stdio::null()).status();
         ensure!(status.context("failed to start apt-get")?.success(), "apt-get {} failed", args.join(" "));
     }
-    ensure!(is_there(), "{what} is not found although {package} is installed; set LIBCLANG_PATH or CXX to where it is");
+    ensure!(
+        is_there(),
+        "{what} is not found although {package} is installed; put it into the PATH, or set LIBCLANG_PATH or CXX"
+    );
     Ok(())
 }
 
