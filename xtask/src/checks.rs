@@ -37,10 +37,11 @@ pub(crate) enum Action {
 /// to run with RocksDB, too, is added here with its feature, and then selected by a target such as `--test NAME` or `--bench NAME`.
 pub(crate) const ROCKSDB_SCOPE: &[&str] = &[
     "--locked",
-    "--release",
     "--package=elastic-flow-store-rocksdb",
     "--package=elastic-flow-app",
-    "--features=elastic-flow-app/store-rocksdb",
+    "--package=elastic-flow-benches",
+    "--package=elastic-flow-integration-tests",
+    "--features=elastic-flow-app/store-rocksdb,elastic-flow-benches/store-rocksdb,elastic-flow-integration-tests/store-rocksdb",
 ];
 
 /// Packages what is published, as it would be uploaded. Crates that are not published yet resolve to each other's packages.
@@ -142,7 +143,19 @@ pub(crate) const CHECKS: &[Check] = &[
         name: "rocksdb-test",
         shows: "the RocksDB store keeps the contract of all stores",
         needs: &[Tool::Libclang, Tool::Cxx],
-        action: Action::RocksDb { command: "test", targets: &["--lib", "--tests"], trailing: &[] },
+        action: Action::RocksDb { command: "test", targets: &["--lib", "--test", "contract"], trailing: &[] },
+    },
+    Check {
+        name: "rocksdb-end-to-end",
+        shows: "a master on RocksDB outlives kill -9",
+        needs: &[Tool::Libclang, Tool::Cxx],
+        action: Action::RocksDb { command: "test", targets: &["--test", "rocksdb"], trailing: &[] },
+    },
+    Check {
+        name: "rocksdb-bench",
+        shows: "the store's benchmark runs over RocksDB",
+        needs: &[Tool::Libclang, Tool::Cxx],
+        action: Action::RocksDb { command: "bench", targets: &["--bench", "store"], trailing: &["--test"] },
     },
 ];
 

@@ -80,6 +80,8 @@ fn perform(shell: &Shell, action: Action) -> anyhow::Result<()> {
         Action::Deny(args) => succeed(&mut shell.command(cargo_deny(shell)?, args)),
         Action::RocksDb { command, targets, trailing } => {
             let mut args = vec![command];
+            // One profile for all: `bench` is the release profile, and has no flag for it.
+            args.extend((command != "bench").then_some("--release"));
             args.extend(ROCKSDB_SCOPE.iter().chain(targets));
             if !trailing.is_empty() {
                 args.push("--");
