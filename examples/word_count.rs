@@ -41,11 +41,13 @@ fn count_words(lines: Flow<Text>, params: Params) -> Flow<(Text, u64)> {
 /// All counts, the most frequent first, equal ones by their bytes.
 fn ranked(counts: &[(Text, u64)]) -> Vec<&(Text, u64)> {
     let mut ranked: Vec<_> = counts.iter().collect();
-    ranked.sort_unstable_by(|(one, times), (other, others)| Reverse(times).cmp(&Reverse(others)).then_with(|| one.cmp(other)));
+    ranked.sort_unstable_by(|(one, times), (other, others)| {
+        Reverse(times).cmp(&Reverse(others)).then_with(|| one.cmp(other))
+    });
     ranked
 }
 
-fn report(counts: &Vec<(Text, u64)>, out: &mut dyn Write) -> io::Result<()> {
+fn report(counts: &[(Text, u64)], out: &mut dyn Write) -> io::Result<()> {
     for (word, times) in ranked(counts).into_iter().take(SHOWN) {
         writeln!(out, "{times:>12}  {}", word.to_str_lossy())?;
     }
@@ -53,7 +55,7 @@ fn report(counts: &Vec<(Text, u64)>, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{} distinct words, {all} words in all", counts.len())
 }
 
-fn output(counts: &Vec<(Text, u64)>, out: &mut dyn Write) -> io::Result<()> {
+fn output(counts: &[(Text, u64)], out: &mut dyn Write) -> io::Result<()> {
     for (word, times) in ranked(counts) {
         out.write_all(word)?;
         writeln!(out, "\t{times}")?;
@@ -77,10 +79,17 @@ fn main() -> ExitCode {
     let program = match TypedProgram::new("word_count", count_words) {
         Ok(program) => program,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "{error}");
+            writeln!(io::stderr(), "{error}").ok();
             return ExitCode::from(2);
         }
     };
     let source = SourceSpec::Lines { paths: vec![default_input()] };
-    App::new().register(program.default_input(source).report(report).output(output)).main()
+    App::new()
+        .register(
+            program
+                .default_input(source)
+                .report(|counts, out| report(counts, out))
+                .output(|counts, out| output(counts, out)),
+        )
+        .main()
 }
