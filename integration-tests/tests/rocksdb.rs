@@ -21,7 +21,8 @@ fn a_step_outlives_a_master_killed_in_the_middle_of_it() {
     let mut cluster = start();
     let input = cluster.place().write("input.txt", corpus::lines(11, 80_000));
     let side = cluster.place().text("side");
-    let running = cluster.submit("word_count", &["--input", &input, "--param", "slow=50ms", "--param", &format!("side={side}")]);
+    let running =
+        cluster.submit("word_count", &["--input", &input, "--param", "slow=50ms", "--param", &format!("side={side}")]);
     let pending = cluster.submit("word_count", &["--input", &input]);
     wait_runs(&side, 5);
     cluster.kill_master();

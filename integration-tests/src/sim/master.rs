@@ -238,7 +238,11 @@ impl World {
                 Effect::Finish { step, account, .. } => {
                     let aggregate = std::mem::take(&mut master.aggregate);
                     self.disk.results.insert(step, (aggregate, account));
-                    self.later(1, 50, What::MasterEvent { life, event: Box::new(Event::Finished(step, Ok(Vec::new()))) });
+                    self.later(
+                        1,
+                        50,
+                        What::MasterEvent { life, event: Box::new(Event::Finished(step, Ok(Vec::new()))) },
+                    );
                 }
                 Effect::Reply(_, Err(_))
                 | Effect::Keep(..)

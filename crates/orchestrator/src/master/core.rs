@@ -370,6 +370,7 @@ impl MasterCore {
     fn watch_workers(&mut self, now: Mono) {
         let working = self.nodes.any_takes_work();
         let grace = self.settings.grace;
+        let other_builds = self.nodes.other_builds();
         let Some(run) = self.run.as_mut() else { return };
         if working || run.finishing {
             run.deserted_since = None;
@@ -380,7 +381,10 @@ impl MasterCore {
             let step = run.step;
             self.fail(
                 step,
-                format!("no worker for {} s (retry.grace): start one, then replay the step", grace.as_secs_f64()),
+                format!(
+                    "no worker{other_builds} for {} s (retry.grace): start one, then replay the step",
+                    grace.as_secs_f64()
+                ),
             );
         }
     }

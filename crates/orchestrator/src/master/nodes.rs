@@ -99,6 +99,14 @@ impl Nodes {
         self.by_id.values().any(Node::takes_work)
     }
 
+    /// What to say behind "a worker" where those that are there do not count; empty where there are none.
+    pub(crate) fn other_builds(&self) -> String {
+        match self.by_id.values().filter(|it| !it.eligible).count() {
+            0 => String::new(),
+            others => format!(" of the master's build ({others} of another build connected)"),
+        }
+    }
+
     /// Tasks that could be given out now.
     pub(crate) fn free(&self, open_per_slot: u32) -> u64 {
         self.by_id.values().map(|it| free_of(it, open_per_slot)).sum()

@@ -77,7 +77,8 @@ impl MasterCore {
     fn waiting_for(&self, run: &Run, now: Mono) -> Option<String> {
         if let Some(since) = run.deserted_since {
             let left = self.settings.grace.saturating_sub(now.since(since));
-            return Some(format!("a worker, for {:.0} s more", left.as_secs_f64()));
+            let other_builds = self.nodes.other_builds();
+            return Some(format!("a worker{other_builds}, for {:.0} s more", left.as_secs_f64()));
         }
         if run.finishing {
             return Some("its output".to_owned());

@@ -1,0 +1,129 @@
+//! The test program: flows that go slowly, fail or panic on demand, and note in a side file what really ran.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use elastic_flow::dataflow::params::Duration;
+use elastic_flow::prelude::*;
+use serde::Deserialize;
+
+/// How often a chunk that is held looks whether it may go on.
+const HOLD_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
+
+/// Parameters of the programs that read lines.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Params {
+    /// How long every chunk sleeps first.
+    slow: Option<Duration>,
+    /// A file to which every chunk that runs appends its first word, and the process that runs it.
+    side: Option<PathBuf>,
+    /// A file whose existence makes `bad` and `hold` harmless.
+    marker: Option<PathBuf>,
+    /// The line that fails, or panics.
+    bad: String,
+    /// A chunk with this first line does not end before `marker` is there.
+    hold: String,
+    /// Means nothing; makes a submission as large as one likes.
+    #[serde(rename = "note")]
+    _note: String,
+}
+
+impl Params {
+    fn is_lifted(&self) -> bool {
+        self.marker.as_ref().is_some_and(|marker| marker.exists())
+    }
+}
+
+/// Appends the first word of a chunk to a file, in one write, so that chunks do not mix.
+fn append(side: &Path, lines: &[Text]) -> io::Result<()> {
+    let first = lines.first().map(|line| line.to_str_lossy().into_owned()).unwrap_or_default();
+    let word = first.split_ascii_whitespace().next().unwrap_or("-");
+    let line = format!("{word} {}\n", std::process::id());
+    OpenOptions::new().append(true).create(true).open(side)?.write_all(line.as_bytes())
+}
+
+/// What a chunk does before its lines flow on.
+fn enter(params: &Params, lines: &[Text]) {
+    if let Some(side) = &params.side
+        && let Err(error) = append(side, lines)
+    {
+        writeln!(io::stderr(), "cannot note a chunk in {}: {error}", side.display()).ok();
+    }
+    if let Some(slow) = params.slow {
+        thread::sleep(*slow);
+    }
+    if !params.hold.is_empty() && lines.first().is_some_and(|line| **line == *params.hold.as_bytes()) {
+        while !params.is_lifted() {
+            thread::sleep(HOLD_PAUSE);
+        }
+    }
+}
+
+fn count_words(lines: Flow<Text>, params: Params) -> Flow<(Text, u64)> {
+    let entered = move |lines: Vec<Text>| {
+        enter(&params, &lines);
+        lines
+    };
+    lines.map_batch(usize::MAX, entered).words().to_ascii_lowercase().counts()
+}
+
+/// Fails on the line `bad` until `marker` is there.
+fn fail_until_marker(lines: Flow<Text>, params: Params) -> Flow<(Text, u64)> {
+    let known = params.clone();
+    let entered = move |lines: Vec<Text>| {
+        enter(&params, &lines);
+        lines
+    };
+    let checked = move |line: Text| {
+        if *line == *known.bad.as_bytes() && !known.is_lifted() { Err("this line is not wanted yet") } else { Ok(line) }
+    };
+    lines.map_batch(usize::MAX, entered).try_map(checked).words().to_ascii_lowercase().counts()
+}
+
+/// Panics on the line `bad`.
+#[expect(clippy::panic, reason = "that is what it is for")]
+fn panic_on_line(lines: Flow<Text>, params: Params) -> Flow<(Text, u64)> {
+    let bad = params.bad.into_bytes();
+    let checked = move |line: &Text| {
+        if **line == *bad {
+            panic!("user code has met the line that it panics on");
+        }
+    };
+    lines.inspect(checked).words().to_ascii_lowercase().counts()
+}
+
+/// Sums a constant that stands in a closure, and nowhere else.
+fn sum_constant<const CONSTANT: u64>(lines: Flow<Text>) -> Single<u64> {
+    lines.map(|_| CONSTANT).sum()
+}
+
+fn output(counts: &Vec<(Text, u64)>, out: &mut dyn Write) -> io::Result<()> {
+    for (word, times) in counts {
+        out.write_all(word)?;
+        writeln!(out, "\t{times}")?;
+    }
+    Ok(())
+}
+
+fn app<const CONSTANT: u64>() -> Result<App, Box<dyn std::error::Error>> {
+    Ok(App::new()
+        .register(TypedProgram::new("word_count", count_words)?.output(output))
+        .register(TypedProgram::new("fails_until_marker", fail_until_marker)?.output(output))
+        .register(TypedProgram::new("panics_on_a_line", panic_on_line)?.output(output))
+        .program("sum_constant", sum_constant::<CONSTANT>))
+}
+
+/// The whole of the program's `main`.
+#[must_use]
+pub fn main<const CONSTANT: u64>() -> ExitCode {
+    match app::<CONSTANT>() {
+        Ok(app) => app.main(),
+        Err(error) => {
+            writeln!(io::stderr(), "{error}").ok();
+            ExitCode::from(2)
+        }
+    }
+}
