@@ -1,16 +1,19 @@
 //! What is known of a step's chunks once it has ended: the ledger, the parts of its source and its failures.
 
+use elastic_flow_clock::Mono;
 use elastic_flow_dataflow::seam::SourcePart;
 use elastic_flow_receipt::{Audit, InputPart, Ledger, StepId};
 use serde::{Deserialize, Serialize};
 
 use super::run::Run;
-use crate::api::FailureView;
+use crate::api::{FailureView, Progress};
 
 /// What is known of a step's chunks. Kept in memory for the last steps, in the store for all whose result is kept.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Account {
     step: StepId,
+    /// How far it came.
+    progress: Progress,
     ledger: Ledger,
     parts: Vec<SourcePart>,
     /// Whether the step replays another: then its chunks cover the source only together with that one's.
@@ -22,9 +25,10 @@ pub struct Account {
 
 impl Account {
     /// Takes the account out of a step that ends.
-    pub(super) fn of(run: &mut Run) -> Self {
+    pub(super) fn of(run: &mut Run, now: Mono) -> Self {
         Self {
             step: run.step,
+            progress: run.progress(now),
             ledger: std::mem::replace(&mut run.ledger, Ledger::new(run.step)),
             parts: run.parts.clone(),
             replay: run.spec.replay_of.is_some(),
@@ -37,6 +41,12 @@ impl Account {
     #[must_use]
     pub const fn step(&self) -> StepId {
         self.step
+    }
+
+    /// How far it came.
+    #[must_use]
+    pub const fn progress(&self) -> &Progress {
+        &self.progress
     }
 
     /// The ledger.

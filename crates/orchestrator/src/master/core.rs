@@ -189,7 +189,7 @@ impl MasterCore {
         self.watch_workers(now);
         self.distribute(now, out);
         self.ask_for_cuts(out);
-        self.end_if_done(out);
+        self.end_if_done(now, out);
         if self.draining && self.run.is_none() && self.waiting.is_empty() && !self.drained {
             self.drained = true;
             out.push(Effect::Drained);
@@ -389,7 +389,7 @@ impl MasterCore {
         }
     }
 
-    fn end_if_done(&mut self, out: &mut Vec<Effect>) {
+    fn end_if_done(&mut self, now: Mono, out: &mut Vec<Effect>) {
         let Some(run) = self.run.as_mut() else { return };
         if run.finishing
             || run.opening == Opening::Asked
@@ -410,7 +410,7 @@ impl MasterCore {
         self.abandon_rest(out);
         let Some(run) = self.run.as_mut() else { return };
         let (left, rest, source) = (run.left(), run.rest(), run.source.clone());
-        let account = Arc::new(Account::of(run));
+        let account = Arc::new(Account::of(run, now));
         out.push(Effect::Finish { step: run.step, ending, left, source, rest, account: Arc::clone(&account) });
         self.remember(account);
     }
@@ -454,8 +454,11 @@ impl MasterCore {
             some if some <= self.settings.max_skips => Ok(true),
             some => {
                 let (chunks, first) = (if some == 1 { "chunk was" } else { "chunks were" }, account.first_error());
+                // Some errors name the remedy themselves.
+                let says_so = first.contains("replay");
+                let remedy = if says_so { "" } else { "; mend the cause, then replay the step" };
                 Err(format!(
-                    "{some} {chunks} set aside, {} may be (retry.max_skips): {first}; mend the cause, then replay the step",
+                    "{some} {chunks} set aside, {} may be (retry.max_skips): {first}{remedy}",
                     self.settings.max_skips
                 ))
             }

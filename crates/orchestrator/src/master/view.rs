@@ -63,7 +63,9 @@ impl MasterCore {
             ended_at: step.ended_at(),
             reason: step.reason.clone(),
             waiting_for: run.and_then(|it| self.waiting_for(it, now)),
-            progress: run.map(|it| it.progress(now)),
+            progress: run
+                .map(|it| it.progress(now))
+                .or_else(|| self.accounts.get(&step.id).map(|it| it.progress().clone())),
         }
     }
 
