@@ -200,23 +200,23 @@ fn a_master_killed_at_random_moments_does_nothing_twice_and_loses_nothing() {
     let side_param = format!("side={side}");
     let id = cluster.submit("word_count", &["--input", &input, "--param", "slow=60ms", "--param", &side_param]);
     let mut killed = 0;
-    // What was acknowledged, and how many runs had been noted by then.
+    // What one master had acknowledged, and how many runs had been noted when the next one was there.
     let mut done: Vec<(Vec<String>, usize)> = Vec::new();
     for _ in 0..kills {
         // After a random number of further chunks, and at a random moment of the next.
-        let more = numbers.below(1 + (2 * FILES / (3 * kills)) as u64) as usize;
+        let more = usize::try_from(numbers.below(1 + (2 * FILES / (3 * kills)) as u64)).expect("a small number");
         let wanted = names_of(&side).len() + more;
         wait_until(SOON, "chunks run", || names_of(&side).len() >= wanted || cluster.step(id).state.is_final());
         std::thread::sleep(std::time::Duration::from_micros(numbers.below(60_000)));
         let acknowledged = acknowledged(&cluster, id);
-        let noted = names_of(&side).len();
         if cluster.step(id).state.is_final() {
             break;
         }
         cluster.kill_master();
         killed += 1;
-        done.push((acknowledged, noted));
         cluster.start_master();
+        // What the former master had given out was begun by now, or is forgotten.
+        done.push((acknowledged, names_of(&side).len()));
     }
     cluster.wait_end(id, StepState::Completed);
     assert!(killed * 2 >= kills, "seed {seed}: the step was over after {killed} kills");
