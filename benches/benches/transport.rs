@@ -1,4 +1,5 @@
 //! The transport: a small message there and back, and bulk, in memory and over loopback. In messages and bytes a second.
+#![expect(clippy::wildcard_enum_match_arm, reason = "a bench ends at whatever it did not expect")]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a bench whose peers do not speak has nothing to measure")]
 
 use std::sync::Arc;

@@ -18,11 +18,14 @@ pub const FEW_EMPTY: &str = "few_empty_chunks";
 /// Its chunks.
 pub const FEW_EMPTY_CHUNKS: u64 = 100;
 
+/// A program that counts words.
+type WordCount = TypedProgram<Text, (Text, u64), Vec<(Text, u64)>>;
+
 /// The word count with named operators.
 ///
 /// # Errors
 /// None: the name is right.
-pub fn word_count() -> anyhow::Result<TypedProgram<Text, (Text, u64), Vec<(Text, u64)>>> {
+pub fn word_count() -> anyhow::Result<WordCount> {
     Ok(TypedProgram::new("word_count", |lines: Flow<Text>| lines.words().to_ascii_lowercase().counts())?)
 }
 
@@ -30,7 +33,7 @@ pub fn word_count() -> anyhow::Result<TypedProgram<Text, (Text, u64), Vec<(Text,
 ///
 /// # Errors
 /// None: the name is right.
-pub fn word_count_closures() -> anyhow::Result<TypedProgram<Text, (Text, u64), Vec<(Text, u64)>>> {
+pub fn word_count_closures() -> anyhow::Result<WordCount> {
     Ok(TypedProgram::new("word_count_closures", |lines: Flow<Text>| {
         lines.flat_map(Text::into_words).map(Text::to_ascii_lowercase).counts()
     })?)
@@ -61,8 +64,8 @@ pub fn empty_chunks() -> anyhow::Result<TypedProgram<(), u64, u64>> {
 pub fn main(line: Vec<std::ffi::OsString>) -> anyhow::Result<ExitCode> {
     let number = |number: &u64, out: &mut dyn Write| writeln!(out, "{number}");
     Ok(App::new()
-        .register(word_count()?.report(report_words))
-        .register(word_count_closures()?.report(report_words))
+        .register(word_count()?.report(|counts, out| report_words(counts, out)))
+        .register(word_count_closures()?.report(|counts, out| report_words(counts, out)))
         .register(sum()?.report(number))
         .register(empty_chunks()?.report(number))
         .source(EMPTY, Arc::new(|| nothings(EMPTY_CHUNKS)))
@@ -71,7 +74,7 @@ pub fn main(line: Vec<std::ffi::OsString>) -> anyhow::Result<ExitCode> {
 }
 
 /// Distinct and all words.
-fn report_words(counts: &Vec<(Text, u64)>, out: &mut dyn Write) -> io::Result<()> {
+fn report_words(counts: &[(Text, u64)], out: &mut dyn Write) -> io::Result<()> {
     let all: u64 = counts.iter().map(|(_, times)| times).sum();
     writeln!(out, "{} {all}", counts.len())
 }

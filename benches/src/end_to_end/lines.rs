@@ -33,6 +33,8 @@ struct Scale {
     distinct: u64,
     /// Bytes of the text that memory is measured over where that line is asked for by its name; `text_bytes` elsewhere.
     long_text_bytes: u64,
+    /// Different words of the text that memory is measured over.
+    long_distinct: u64,
     /// Numbers that are summed up.
     numbers: u64,
     empty_chunks: (&'static str, u64),
@@ -42,8 +44,9 @@ struct Scale {
 
 const FULL: Scale = Scale {
     text_bytes: GIB,
-    distinct: 500_000,
+    distinct: 50_000,
     long_text_bytes: 4 * GIB,
+    long_distinct: 500_000,
     numbers: 4_000_000_000,
     empty_chunks: (programs::EMPTY, programs::EMPTY_CHUNKS),
     starts: 4,
@@ -53,6 +56,7 @@ const TINY: Scale = Scale {
     text_bytes: 64 << 10,
     distinct: 1_000,
     long_text_bytes: 64 << 10,
+    long_distinct: 1_000,
     numbers: 1_000_000,
     empty_chunks: (programs::FEW_EMPTY, programs::FEW_EMPTY_CHUNKS),
     starts: 1,
@@ -72,7 +76,8 @@ pub(super) struct Bench {
 
 impl Bench {
     pub(super) fn new(options: &Options) -> anyhow::Result<Self> {
-        let (scale, pairs) = if options.tiny { (TINY, 1) } else { (FULL, options.pairs) };
+        let (mut scale, pairs) = if options.tiny { (TINY, 1) } else { (FULL, options.pairs) };
+        scale.text_bytes = options.text_mib.map_or(scale.text_bytes, |mib| mib.saturating_mul(MIB));
         let program = std::env::current_exe().context("failed to find this program")?;
         Ok(Self { options: options.clone(), scale, pairs, program })
     }
@@ -155,9 +160,10 @@ impl Bench {
                 "the step did not have {count} chunks: {}",
                 run.output
             );
-            let nanos = said.pointer("/step/progress/elapsed_nanos").and_then(Value::as_u64);
-            let nanos = nanos.context("--json did not give the time of the step")?;
-            let result = said.get("result").context("--json did not give the result")?;
+            let at =
+                |name: &str| said.pointer(name).and_then(Value::as_u64).context("--json did not give the step's times");
+            let nanos = at("/step/ended_at")?.saturating_sub(at("/step/started_at")?);
+            let result = said.pointer("/result/0").context("--json did not give the result")?;
             Ok((result.to_string(), seconds_of(nanos)))
         };
         let by_hand = || {
@@ -190,7 +196,7 @@ impl Bench {
     fn memory(&self) -> anyhow::Result<Measured> {
         let asked_for = self.options.only.iter().any(|only| only == "memory");
         let bytes = if asked_for { self.scale.long_text_bytes } else { self.scale.text_bytes };
-        let text = self.text(bytes, self.scale.distinct)?;
+        let text = self.text(bytes, self.scale.long_distinct)?;
         let (_, peaks) = run_watched(&self.program, &["run", "--program", "word_count", "--input", &text])?;
         ensure!(!peaks.is_empty() || self.options.tiny, "the processes were gone before their memory was read");
         let most = peaks.iter().map(|(_, bytes)| *bytes).max().unwrap_or_default();
@@ -199,7 +205,7 @@ impl Bench {
             "{}, over {} MiB of text with {} different words",
             each.join(", "),
             bytes / MIB,
-            self.scale.distinct
+            self.scale.long_distinct
         );
         #[expect(clippy::cast_precision_loss, reason = "megabytes of memory are exact in it")]
         Ok(Measured { ratio: Spread { median: most as f64 / MIB as f64, iqr: 0.0 }, detail })

@@ -28,6 +28,8 @@ pub struct Options {
     pub only: Vec<String>,
     /// Pairs of each line.
     pub pairs: usize,
+    /// Mebibytes of text in place of as many as a line asks for, where a machine is too slow or too busy for those.
+    pub text_mib: Option<u64>,
     /// Where text is kept.
     pub folder: PathBuf,
 }
@@ -38,7 +40,7 @@ impl Options {
     /// # Errors
     /// An argument is none of the known ones, or misses its value.
     pub fn from_args(args: &[String], folder: PathBuf) -> anyhow::Result<Self> {
-        let mut options = Self { check: false, tiny: false, only: Vec::new(), pairs: PAIRS, folder };
+        let mut options = Self { check: false, tiny: false, only: Vec::new(), pairs: PAIRS, text_mib: None, folder };
         let mut args = args.iter();
         while let Some(arg) = args.next() {
             let mut value = || args.next().with_context(|| format!("{arg} needs a value"));
@@ -49,7 +51,8 @@ impl Options {
                 "--bench" => {}
                 "--only" => options.only.push(value()?.clone()),
                 "--pairs" => options.pairs = value()?.parse().context("--pairs needs a number")?,
-                other => bail!("`{other}` is none of --check, --only NAME, --pairs N and --test"),
+                "--text-mib" => options.text_mib = Some(value()?.parse().context("--text-mib needs a number")?),
+                other => bail!("`{other}` is none of --check, --only NAME, --pairs N, --text-mib N and --test"),
             }
         }
         let unknown = options.only.iter().find(|name| !lines::LINES.iter().any(|line| line.name == **name));
