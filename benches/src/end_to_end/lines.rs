@@ -77,7 +77,9 @@ pub(super) struct Bench {
 impl Bench {
     pub(super) fn new(options: &Options) -> anyhow::Result<Self> {
         let (mut scale, pairs) = if options.tiny { (TINY, 1) } else { (FULL, options.pairs) };
-        scale.text_bytes = options.text_mib.map_or(scale.text_bytes, |mib| mib.saturating_mul(MIB));
+        if let Some(mib) = options.text_mib {
+            (scale.text_bytes, scale.long_text_bytes) = (mib.saturating_mul(MIB), mib.saturating_mul(MIB));
+        }
         let program = std::env::current_exe().context("failed to find this program")?;
         Ok(Self { options: options.clone(), scale, pairs, program })
     }
