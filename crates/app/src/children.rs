@@ -186,10 +186,11 @@ impl Supervisor {
         if let Some(stderr) = child.stderr.take() {
             lines.spawn(pass_on(stderr, prefix, Arc::clone(&self.screen)));
         }
-        let stdin = child.stdin.take();
+        // Held until the process has ended: should this one die meanwhile, the end of it says so.
+        let mut stdin = child.stdin.take();
         let early = tokio::select! {
             status = child.wait() => Some(status),
-            () = self.talk(stdin) => None,
+            () = self.talk(stdin.as_mut()) => None,
         };
         let status = match early {
             Some(status) => status,
@@ -201,6 +202,7 @@ impl Supervisor {
                 }
             },
         };
+        drop(stdin);
         let last_words = async { while lines.join_next().await.is_some() {} };
         // A process that it left behind may hold the pipe open: its words are not waited for.
         tokio::time::timeout(LAST_WORDS, last_words).await.ok();
@@ -208,7 +210,7 @@ impl Supervisor {
     }
 
     /// Hands key and master over, and resolves when the work is done and the process has been told so.
-    async fn talk(&mut self, stdin: Option<ChildStdin>) {
+    async fn talk(&mut self, stdin: Option<&mut ChildStdin>) {
         let told = match stdin {
             Some(stdin) => self.try_talk(stdin).await,
             None => Err(io::ErrorKind::BrokenPipe.into()),
@@ -219,7 +221,7 @@ impl Supervisor {
         }
     }
 
-    async fn try_talk(&mut self, mut stdin: ChildStdin) -> io::Result<()> {
+    async fn try_talk(&mut self, stdin: &mut ChildStdin) -> io::Result<()> {
         let key = Zeroizing::new(format!("{KEY_LINE}{}\n", *self.secret.reveal_hex()));
         stdin.write_all(key.as_bytes()).await?;
         let finish = self.finish.clone();

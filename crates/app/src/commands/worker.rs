@@ -210,8 +210,8 @@ impl Parent {
         Ok(Self { secret })
     }
 
-    /// Takes the build and the master's address, and from then on watches for the end: an announced one cancels the token, the other kind ends
-    /// this process at once, whatever it does.
+    /// Takes the build and the master's address, and from then on watches for the end: an announced one cancels the token; the end of
+    /// the parent itself, announced or not, ends this process at once, whatever it does.
     fn listen(self) -> Result<(u128, String, CancellationToken), Failure> {
         let build = read_line(BUILD_LINE)?;
         // The executable may have been replaced between the two starts: then this process is another build.
@@ -227,7 +227,7 @@ impl Parent {
             let mut lines = io::stdin().lock().lines();
             loop {
                 match lines.next() {
-                    Some(Ok(line)) if line == END_LINE => return announced.cancel(),
+                    Some(Ok(line)) if line == END_LINE => announced.cancel(),
                     Some(Ok(_)) => {}
                     Some(Err(_)) | None => end_process(i32::from(UNREACHED)),
                 }

@@ -256,12 +256,13 @@ impl MasterCore {
             // Decided from this very state a moment ago: it applies.
             if let Ok(Some(change)) = self.queue.apply(&record) {
                 let reason = self.queue.get(change.id).and_then(|it| it.reason.clone());
-                out.push(Effect::Observe(Observation::Step {
-                    step: change.id,
-                    from: change.from,
-                    to: change.to,
-                    reason,
-                }));
+                let (step, from, to) = (change.id, change.from, change.to);
+                let observation = Observation::Step { step, from, to, reason };
+                // The end of the running step is told once it is durable: a crash before that takes it back.
+                match self.run.as_mut().filter(|it| it.step == step && to.is_final()) {
+                    Some(run) => run.end = Some(observation),
+                    None => out.push(Effect::Observe(observation)),
+                }
             }
             if let QueueRecord::Forgotten { id } = &record {
                 self.accounts.remove(id);
@@ -469,7 +470,8 @@ impl MasterCore {
         if self.run.as_ref().is_none_or(|it| it.step != step) {
             return;
         }
-        self.run = None;
+        let end = self.run.take().and_then(|it| it.end);
+        out.extend(end.map(Effect::Observe));
         self.sources.remove(&step);
         for (id, node) in &mut self.nodes.by_id {
             node.open.clear();

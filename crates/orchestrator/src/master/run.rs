@@ -9,7 +9,7 @@ use elastic_flow_queue::StepSpec;
 use elastic_flow_receipt::{Attempt, Ledger, NodeId, ReceiptId, Station, StepId};
 use elastic_flow_wire::message::{Payload, PayloadKind};
 
-use super::effects::Ending;
+use super::effects::{Ending, Observation};
 use crate::api::{FailureView, Progress};
 
 /// What a chunk is doing, from the scheduler's view. The ledger has its stations.
@@ -90,6 +90,8 @@ pub(crate) struct Run {
     pub(crate) exhausted: bool,
     pub(crate) ending: Option<Ending>,
     pub(crate) finishing: bool,
+    /// What is to be told of its end once that is durable.
+    pub(crate) end: Option<Observation>,
     /// No worker that takes work since then.
     pub(crate) deserted_since: Option<Mono>,
     pub(crate) set_aside: u64,
@@ -136,6 +138,7 @@ impl Run {
             exhausted: false,
             ending: None,
             finishing: false,
+            end: None,
             deserted_since: None,
             set_aside: 0,
             aggregated: 0,

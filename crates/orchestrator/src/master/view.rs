@@ -1,11 +1,12 @@
 //! What the master shows of its state.
 
 use elastic_flow_clock::Mono;
-use elastic_flow_queue::Step;
+use elastic_flow_queue::{Step, StepState};
 use elastic_flow_receipt::{Audit, Filter, Ledger, NodeId, Station, StepId};
 
 use super::account::audit;
 use super::core::MasterCore;
+use super::effects::Ending;
 use super::run::{Opening, Run};
 use crate::api::{ApiError, FailureView, Progress, ReceiptFilter, ReceiptView, StepView};
 
@@ -48,6 +49,13 @@ impl MasterCore {
 
     fn view_of(&self, step: &Step, now: Mono) -> StepView {
         let run = self.run.as_ref().filter(|it| it.step == step.id);
+        // An end that is decided and not durable yet is not shown: a crash would take it back.
+        let ending = run.is_some() && step.state.is_final();
+        let state = match run.and_then(|it| it.ending.as_ref()) {
+            Some(Ending::Cancelled) if ending => StepState::CancelPending,
+            _ if ending => StepState::Running,
+            _ => step.state,
+        };
         StepView {
             id: step.id,
             program: step.spec.program.clone(),
@@ -55,13 +63,13 @@ impl MasterCore {
             key: step.spec.key.clone(),
             params: step.spec.params.clone(),
             inputs: step.spec.inputs_text.clone(),
-            state: step.state,
+            state,
             on_failure: step.spec.on_failure,
             replay_of: step.spec.replay_of,
             submitted_at: step.submitted_at,
             started_at: step.started_at,
-            ended_at: step.ended_at(),
-            reason: step.reason.clone(),
+            ended_at: step.ended_at().filter(|_| !ending),
+            reason: step.reason.clone().filter(|_| !ending),
             waiting_for: run.and_then(|it| self.waiting_for(it, now)),
             progress: run
                 .map(|it| it.progress(now))
