@@ -133,6 +133,8 @@ pub struct SourcePart {
     pub name: String,
     /// Bytes (files) or items (ranges) at submission; none where it is not known before the end.
     pub length: Option<u64>,
+    /// Source bytes that a unit of `length` counts for: 1 where it counts bytes.
+    pub unit_bytes: u64,
 }
 
 /// One chunk, freshly cut.

@@ -261,7 +261,7 @@ mod tests {
                 Record::Plan(PlanRecord {
                     step: StepId(1),
                     plan: 8,
-                    parts: vec![SourcePart { input: 0, name: "f".to_owned(), length: Some(3) }],
+                    parts: vec![SourcePart { input: 0, name: "f".to_owned(), length: Some(3), unit_bytes: 1 }],
                     build: 6,
                 }),
             ),

@@ -270,7 +270,7 @@ impl World {
             .collect();
         let opened = Opened {
             plan: 1,
-            parts: vec![SourcePart { input: 0, name: format!("step {index}"), length }],
+            parts: vec![SourcePart { input: 0, name: format!("step {index}"), length, unit_bytes: 1 }],
             replays: Vec::new(),
             cuts: true,
             refilled,

@@ -8,7 +8,7 @@ use glob::{MatchOptions, glob_with};
 use serde::{Deserialize, Serialize};
 
 use super::identity::FileAtSubmission;
-use super::{STANDARD_INPUT, SourceError, SourceSpec};
+use super::{RANGE_ITEM_BYTES, STANDARD_INPUT, SourceError, SourceSpec};
 use crate::seam::SourcePart;
 
 /// As shells do it: `*` stops at `/`, and hidden files are named by their dot.
@@ -128,7 +128,8 @@ impl ResolvedPart {
             PartData::Registered { name } => (format!("registered source {name}"), None),
             PartData::OneShot => ("iterator of the caller".to_owned(), None),
         };
-        SourcePart { input: self.input, name, length }
+        let unit_bytes = if matches!(self.data, PartData::Range { .. }) { RANGE_ITEM_BYTES } else { 1 };
+        SourcePart { input: self.input, name, length, unit_bytes }
     }
 }
 

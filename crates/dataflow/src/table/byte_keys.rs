@@ -21,6 +21,8 @@ pub(super) struct ByteKeys {
 #[derive(Debug, Clone, Copy)]
 struct Slot {
     hash: u64,
+    /// Of the key: a short key is told by it and its length, without a look into the arena.
+    tag: u64,
     start: usize,
     len: u32,
     index: u32,
@@ -30,29 +32,31 @@ impl ByteKeys {
     /// Finds `key`, or takes it in.
     #[inline]
     pub(super) fn place(&mut self, key: &[u8]) -> Place {
-        let hash = hash(key);
+        let (hash, tag) = (hash(key), tag(key));
         let arena = &self.arena;
         let same = |slot: &Slot| {
             slot.hash == hash
+                && slot.tag == tag
                 && slot.len as usize == key.len()
-                && arena.get(slot.start..).and_then(|rest| rest.get(..key.len())) == Some(key)
+                && (key.len() <= TAG_BYTES
+                    || arena.get(slot.start..).and_then(|rest| rest.get(TAG_BYTES..key.len())) == key.get(TAG_BYTES..))
         };
         match self.slots.find(hash, same) {
             Some(slot) => Place::Known(slot.index as usize),
-            None => self.insert(hash, key),
+            None => self.insert(hash, tag, key),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn insert(&mut self, hash: u64, key: &[u8]) -> Place {
+    fn insert(&mut self, hash: u64, tag: u64, key: &[u8]) -> Place {
         let (Ok(len), Ok(index)) = (u32::try_from(key.len()), u32::try_from(self.ends.len())) else {
             return Place::Full;
         };
         let start = self.arena.len();
         self.arena.extend_from_slice(key);
         self.ends.push(self.arena.len());
-        self.slots.insert_unique(hash, Slot { hash, start, len, index }, |slot| slot.hash);
+        self.slots.insert_unique(hash, Slot { hash, tag, start, len, index }, |slot| slot.hash);
         Place::New
     }
 
@@ -98,6 +102,27 @@ fn hash(key: &[u8]) -> u64 {
     let mut hasher = HASHES.build_hasher();
     hasher.write(key);
     hasher.finish()
+}
+
+/// The bytes that a tag holds.
+const TAG_BYTES: usize = 8;
+
+/// A number that differs for different keys of one length of up to [`TAG_BYTES`], and that holds the first [`TAG_BYTES`] of
+/// longer ones. By loads of fixed size, which overlap where a key is shorter.
+#[inline]
+fn tag(key: &[u8]) -> u64 {
+    if let Some(first) = key.first_chunk::<8>() {
+        return u64::from_le_bytes(*first);
+    }
+    if let (Some(first), Some(last)) = (key.first_chunk::<4>(), key.last_chunk::<4>()) {
+        return u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32;
+    }
+    match *key {
+        [] => 0,
+        [one] => u64::from(one),
+        [one, two] => u64::from(one) | u64::from(two) << 8,
+        [one, two, three, ..] => u64::from(one) | u64::from(two) << 8 | u64::from(three) << 16,
+    }
 }
 
 /// The first eight bytes as a number that orders as they do; zeros stand for what is missing.

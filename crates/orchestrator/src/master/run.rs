@@ -270,7 +270,7 @@ impl Run {
     }
 
     pub(crate) fn bytes_total(&self) -> Option<u64> {
-        self.parts.iter().map(|it| it.length).sum()
+        self.parts.iter().map(|it| it.length.map(|length| length.saturating_mul(it.unit_bytes))).sum()
     }
 
     pub(crate) fn remember(&mut self, failure: FailureView) {

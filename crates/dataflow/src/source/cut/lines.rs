@@ -36,7 +36,12 @@ impl LinesCutter {
     /// Cuts `files` in their order. The index of a part is that of its file.
     #[must_use]
     pub fn new(input: u16, files: Vec<FileAtSubmission>) -> Self {
-        let part = |file: &FileAtSubmission| SourcePart { input, name: file.path.clone(), length: Some(file.length) };
+        let part = |file: &FileAtSubmission| SourcePart {
+            input,
+            name: file.path.clone(),
+            length: Some(file.length),
+            unit_bytes: 1,
+        };
         let parts = files.iter().map(part).collect();
         Self { input, files, parts, position: Position { file: 0, offset: 0 } }
     }

@@ -21,7 +21,12 @@ impl RangeCutter {
     #[must_use]
     pub fn new(input: u16, start: u64, end: u64) -> Self {
         let length = end.saturating_sub(start);
-        let parts = [SourcePart { input, name: format!("range {start}..{end}"), length: Some(length) }];
+        let parts = [SourcePart {
+            input,
+            name: format!("range {start}..{end}"),
+            length: Some(length),
+            unit_bytes: RANGE_ITEM_BYTES,
+        }];
         Self { input, start, length, done: 0, parts }
     }
 

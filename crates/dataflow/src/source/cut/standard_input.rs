@@ -30,7 +30,7 @@ impl StandardInputCutter {
     /// Cuts what `stream` gives until its end.
     #[must_use]
     pub fn new(input: u16, stream: Box<dyn Read + Send>) -> Self {
-        let parts = [SourcePart { input, name: "standard input".to_owned(), length: None }];
+        let parts = [SourcePart { input, name: "standard input".to_owned(), length: None, unit_bytes: 1 }];
         Self { input, stream, carry: Vec::new(), done: 0, at_end: false, parts }
     }
 
