@@ -46,7 +46,7 @@ fn a_whole_file_is_read() {
         chunk_items = 100
         chunk_bytes = "2 MiB"
         [store]
-        url = "fs:/tmp/x"
+        url = "fs:/srv/x"
         durability = "os"
         keep_payloads = "always"
         keep_results = "2h"
@@ -72,7 +72,7 @@ fn a_whole_file_is_read() {
     assert_eq!(config.interceptors, ["print"]);
     assert_eq!((config.method.as_str(), config.settings.chunk_items), (ROUND_ROBIN, 100));
     assert_eq!((config.settings.chunk_bytes, config.settings.chunk_adapts), (2 << 20, true));
-    assert_eq!(config.store.url.as_deref(), Some("fs:/tmp/x"));
+    assert_eq!(config.store.url.as_deref(), Some("fs:/srv/x"));
     assert_eq!((config.store.durability, config.store.keep_payloads), (Durability::Os, KeepPayloads::Always));
     assert_eq!(config.store.keep_results, Duration::from_secs(7200));
     assert_eq!(config.heartbeat.every, Duration::from_millis(200));
