@@ -1,6 +1,6 @@
 //! What the benches share: a word count written by hand, the programs that are held against it, and how pairs of runs are measured.
 //!
-//! - [`reference`]: the same work by hand: a master and two processes of one thread, over sockets;
+//! - [`mod@reference`]: the same work by hand: a master and two processes of one thread, over sockets;
 //! - [`programs`]: the same work as programs of Elastic Flow;
 //! - [`corpus`]: the text that both read;
 //! - [`process`]: runs of a process, with their time, CPU time and memory;

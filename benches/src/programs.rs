@@ -1,4 +1,4 @@
-//! The programs that are held against the [`reference`](crate::reference).
+//! The programs that are held against the [`mod@crate::reference`].
 
 use std::io::{self, Write};
 use std::process::ExitCode;
