@@ -47,7 +47,7 @@ fn main() {
     over(
         &mut criterion,
         "rocksdb",
-        &elastic_flow::store_rocksdb::RocksDbStore::open(&folder.path().join("rocksdb")).unwrap(),
+        &elastic_flow::store_rocksdb::RocksStore::open(&folder.path().join("rocksdb")).unwrap(),
     );
     criterion.final_summary();
 }
