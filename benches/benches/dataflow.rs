@@ -36,8 +36,12 @@ fn chunk(source: &SourceSpec) -> TaskChunk {
 }
 
 fn run(prepared: &Prepared, chunk: &TaskChunk) -> TaskOutput {
-    let context =
-        TaskContext { stop: Arc::default(), progress: Arc::default(), attempt: Attempt { epoch: 1, number: 1 } };
+    let context = TaskContext {
+        stop: Arc::default(),
+        progress: Arc::default(),
+        attempt: Attempt { epoch: 1, number: 1 },
+        max_skips: 0,
+    };
     prepared.stages.first().unwrap().run(std::slice::from_ref(chunk), &context).unwrap()
 }
 

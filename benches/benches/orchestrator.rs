@@ -7,7 +7,7 @@ use bytes::Bytes;
 use criterion::{Criterion, Throughput};
 use elastic_flow::orchestrator::journal::{DoneRecord, Record};
 use elastic_flow::orchestrator::{Cluster, Settings};
-use elastic_flow::receipt::{Attempt, ReceiptId, StageId, StepId};
+use elastic_flow::receipt::{Attempt, NodeId, ReceiptId, StageId, StepId};
 use elastic_flow::wire::digest;
 use elastic_flow::wire::message::{ChunkRead, Segment};
 use elastic_flow_benches::programs;
@@ -41,10 +41,12 @@ fn done() -> Record {
         stage: StageId(0),
         generation: 0,
         node: "worker-1".to_owned(),
+        incarnation: NodeId(1),
         chunks: (0..TASK_CHUNKS)
             .map(|sequence| ChunkRead { receipt: receipt(sequence), entries: 1, bytes: 1 << 20, nanos: 1 })
             .collect(),
         segments: vec![Segment { receipt: receipt(0), rows: 1, digest: digest(&body), body }],
+        skips: Vec::new(),
     })
 }
 

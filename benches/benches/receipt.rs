@@ -81,7 +81,7 @@ fn ledger(c: &mut Criterion) {
     group.bench_function("straight_life", |b| b.iter(lived));
     let ledger = lived();
     let parts = [InputPart { input: 0, name: "part".to_owned(), length: Some(CHUNKS * CHUNK_BYTES) }];
-    group.bench_function("audit", |b| b.iter(|| audit(black_box(&ledger), &parts)));
+    group.bench_function("audit", |b| b.iter(|| audit(black_box(&ledger), &parts, None)));
     group.finish();
 }
 

@@ -33,7 +33,7 @@ fn result(body: Bytes) -> Message {
         stage: StageId(0),
         generation: 0,
         receipts: vec![receipt],
-        outcome: Outcome::Done { chunks: Vec::new(), segments, nanos: 1 },
+        outcome: Outcome::Done { chunks: Vec::new(), segments, nanos: 1, skips: Vec::new() },
     })
 }
 

@@ -57,8 +57,9 @@ pub struct Cluster {
 
 static CLUSTERS: AtomicU32 = AtomicU32::new(1);
 
-/// All of 127/8 is loopback on Linux.
-fn own_host() -> String {
+/// A host on loopback that no other test uses, where the system has them: all of 127/8 is loopback on Linux.
+#[must_use]
+pub fn own_host() -> String {
     if !cfg!(target_os = "linux") {
         return "127.0.0.1".to_owned();
     }
@@ -147,12 +148,22 @@ impl Cluster {
         self.workers.push((name.to_owned(), process));
     }
 
+    /// Starts a worker of this program that reaches the master by another address, with further arguments.
+    pub fn start_worker_through(&mut self, master: &str, name: &str, more: &[&str]) {
+        let process = self.spawn_worker_through(self.options.program, master, name, more);
+        self.workers.push((name.to_owned(), process));
+    }
+
     /// Starts a worker that the cluster does not keep.
     #[must_use]
     pub fn spawn_worker(&self, program: &str, name: &str, more: &[&str]) -> Process {
+        self.spawn_worker_through(program, &self.listen, name, more)
+    }
+
+    fn spawn_worker_through(&self, program: &str, master: &str, name: &str, more: &[&str]) -> Process {
         let slots = self.options.slots.to_string();
         let mut command = self.place.command(program);
-        command.args(["worker", "--master", &self.listen, "--name", name, "--slots", &slots]);
+        command.args(["worker", "--master", master, "--name", name, "--slots", &slots]);
         command.args(self.sets()).args(more);
         Process::start(&self.place, name, &mut command)
     }

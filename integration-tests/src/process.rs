@@ -210,8 +210,21 @@ pub fn wait_gone(within: Duration, ids: &[u32]) {
 /// It is gone.
 #[must_use]
 pub fn resident_bytes(id: u32) -> u64 {
+    memory_bytes(id, "VmRSS:")
+}
+
+/// The most resident memory that a process has had so far, in bytes.
+///
+/// # Panics
+/// It is gone.
+#[must_use]
+pub fn peak_resident_bytes(id: u32) -> u64 {
+    memory_bytes(id, "VmHWM:")
+}
+
+fn memory_bytes(id: u32, field: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("the process is there");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it has memory");
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("it has memory");
     let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
     kibibytes * 1024
 }

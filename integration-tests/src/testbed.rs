@@ -11,6 +11,8 @@ use serde::Deserialize;
 
 /// How often a chunk that is held looks whether it may go on.
 const HOLD_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
+/// How often a reader that is held at a line looks at most: for two minutes.
+const HOLD_LOOKS_MAX: u32 = 12_000;
 
 /// Parameters of the programs that read lines.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -24,8 +26,10 @@ struct Params {
     marker: Option<PathBuf>,
     /// The line that fails, or panics.
     bad: String,
-    /// A chunk with this first line does not end before `marker` is there.
+    /// A chunk with this first line does not end before `marker` is there; in `holds_at_a_line`, a line anywhere.
     hold: String,
+    /// A file that `holds_at_a_line` makes when it is at `hold`.
+    reached: Option<PathBuf>,
     /// Means nothing; makes a submission as large as one likes.
     #[serde(rename = "note")]
     _note: String,
@@ -83,6 +87,45 @@ fn fail_until_marker(lines: Flow<Text>, params: Params) -> Flow<(Text, u64)> {
     lines.map_batch(usize::MAX, entered).try_map(checked).words().to_ascii_lowercase().counts()
 }
 
+/// Holds its reader at the line `hold`, wherever it stands: makes the file `reached`, and goes on when `marker` is there.
+///
+/// The lines behind are not read before that, but for what is in the same block.
+fn hold_at_line(lines: Flow<Text>, params: Params) -> Flow<(Text, u64)> {
+    let held = move |line: Text| {
+        if *line == *params.hold.as_bytes() { wait_at_line(&params).map(|()| line) } else { Ok(line) }
+    };
+    lines.try_map(held).words().to_ascii_lowercase().counts()
+}
+
+fn wait_at_line(params: &Params) -> Result<(), String> {
+    if let Some(reached) = &params.reached {
+        std::fs::write(reached, "").map_err(|error| format!("cannot make {}: {error}", reached.display()))?;
+    }
+    for _ in 0..HOLD_LOOKS_MAX {
+        if params.is_lifted() {
+            return Ok(());
+        }
+        thread::sleep(HOLD_PAUSE);
+    }
+    Err("nobody lets this line go".to_owned())
+}
+
+/// Sums lines that are numbers, and skips the others. Ends the step at the line `bad`; holds at the line `hold` until `marker`
+/// is there.
+fn sum_numbers(lines: Flow<Text>, params: Params) -> Single<u64> {
+    let parsed = move |line: Text| -> FlowResult<u64> {
+        if *line == *params.hold.as_bytes() && !params.hold.is_empty() {
+            wait_at_line(&params).or_retry()?;
+            return Ok(0);
+        }
+        if *line == *params.bad.as_bytes() && !params.bad.is_empty() {
+            return Err(FlowError::fail("this line ends it"));
+        }
+        line.to_str_lossy().parse::<u64>().or_skip()
+    };
+    lines.try_map(parsed).sum()
+}
+
 /// Panics on the line `bad`.
 #[expect(clippy::panic, reason = "that is what it is for")]
 fn panic_on_line(lines: Flow<Text>, params: Params) -> Flow<(Text, u64)> {
@@ -93,6 +136,12 @@ fn panic_on_line(lines: Flow<Text>, params: Params) -> Flow<(Text, u64)> {
         }
     };
     lines.inspect(checked).words().to_ascii_lowercase().counts()
+}
+
+/// A chunk ends where lines with another first word begin.
+fn by_first_word(before: &[u8], after: &[u8]) -> bool {
+    let first = |line: &[u8]| line.split(u8::is_ascii_whitespace).next().map(<[u8]>::to_vec);
+    first(before) != first(after)
 }
 
 /// Sums a constant that stands in a closure, and nowhere else.
@@ -112,7 +161,11 @@ fn app<const CONSTANT: u64>() -> Result<App, Box<dyn std::error::Error>> {
     Ok(App::new()
         .register(TypedProgram::new("word_count", count_words)?.output(output))
         .register(TypedProgram::new("fails_until_marker", fail_until_marker)?.output(output))
+        .register(TypedProgram::new("holds_at_a_line", hold_at_line)?.output(output))
         .register(TypedProgram::new("panics_on_a_line", panic_on_line)?.output(output))
+        .program("sums_numbers", sum_numbers)
+        .window("by_first_word", by_first_word)
+        .window("by_tens", |before: &u64, after: &u64| before / 10 != after / 10)
         .program("sum_constant", sum_constant::<CONSTANT>))
 }
 

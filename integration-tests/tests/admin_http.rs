@@ -113,6 +113,17 @@ fn the_account_of_receipts_balances_in_the_metrics() {
         let text = metrics(&cluster);
         ["w1", "w2"].iter().all(|name| text.contains(&format!("elastic_flow_task_seconds_count{{node=\"{name}\"")))
     });
+    // Every node says what it runs, and here all run the same.
+    let text = metrics(&cluster);
+    let labels = |node: &str| {
+        let start = format!("elastic_flow_build_info{{{node}");
+        text.lines().find_map(|line| line.strip_prefix(&start)?.strip_suffix("} 1"))
+    };
+    let own = labels("version=").unwrap_or_else(|| panic!("the master's build is not told: {text}"));
+    assert!(own.contains("build=\"") && !own.contains("build=\"000000000000\""), "{own}");
+    for node in ["node=\"w1\",version=", "node=\"w2\",version="] {
+        assert_eq!(labels(node), Some(own), "{text}");
+    }
     for line in text.lines().filter(|line| line.starts_with("# TYPE")) {
         assert!(line.starts_with("# TYPE elastic_flow_"), "{line}");
     }

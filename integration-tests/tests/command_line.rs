@@ -25,12 +25,16 @@ fn run(place: &Place, arguments: &[&str]) -> Ended {
 fn what_is_asked_for_wrongly_is_refused_with_exit_code_2() {
     let place = Place::new();
     let input = place.write("input.txt", "a\n");
-    let cases: [(&[&str], &str); 7] = [
+    let cases: [(&[&str], &str); 8] = [
         (&["run", "--program", "word_counts", "--input", &input], "word_count"),
         (&["run", "--program", "word_count", "--input", "/nowhere/at/all.txt"], "/nowhere/at/all.txt"),
         (&["run", "--program", "word_count", "--input", &input, "--param", "slwo=1s"], "slwo"),
         (&["run", "--program", "word_count", "--input", &input, "--param", "slow=soon"], "slow"),
         (&["run", "--program", "word_count", "--input", &input, "--set", "retry.max_attempt=1"], "retry.max_attempts"),
+        (
+            &["run", "--program", "word_count", "--input", &input, "--set", "distribute.window=by_tent"],
+            "distribute.window is \"by_tent\", but this program has registered by_tens, by_first_word",
+        ),
         (&["master", "--listen", "0.0.0.0:0", "--admin", "127.0.0.1:0", "--store", "memory"], "0.0.0.0"),
         (&["master", "--store", "memery", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"], "memery"),
     ];
@@ -39,6 +43,28 @@ fn what_is_asked_for_wrongly_is_refused_with_exit_code_2() {
         assert!(ended.stderr.contains(named), "{arguments:?} should name {named}: {}", ended.stderr);
         assert_eq!(ended.text(), "", "{arguments:?}");
     }
+}
+
+#[test]
+fn a_window_keeps_its_lines_in_one_chunk() {
+    let place = Place::new();
+    let text: String = (0..60).flat_map(|window| (0..40).map(move |line| format!("w{window} line {line}\n"))).collect();
+    let (input, side, output) = (place.write("input.txt", &text), place.text("side"), place.text("counts"));
+    let side_param = format!("side={side}");
+    let mut line =
+        vec!["run", "--program", "word_count", "--input", &input, "--output", &output, "--param", &side_param];
+    // Each window is several times as long as that.
+    line.extend(["--set", "distribute.chunk_bytes=100", "--set", "distribute.window=by_first_word"]);
+    let ended = run(&place, &line).expect_code(0);
+    assert!(ended.text().trim_end().ends_with(": balanced"), "{}", ended.text());
+    let (mut begun, mut windows) = (names_of(&side), (0..60).map(|window| format!("w{window}")).collect::<Vec<_>>());
+    (begun.sort(), windows.sort());
+    assert_eq!(begun, windows, "each is one chunk");
+    assert_equal(&sorted(&place, &place.path("counts")), &counts_of_file(&place, &input));
+
+    line.extend(["--set", "distribute.window=by_tens"]);
+    let failed = run(&place, &line).expect_code(1);
+    assert!(failed.stderr.contains("\"by_tens\" is over items of u64"), "{}", failed.stderr);
 }
 
 #[test]

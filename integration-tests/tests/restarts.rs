@@ -230,11 +230,11 @@ fn a_master_killed_at_random_moments_does_nothing_twice_and_loses_nothing() {
         let again: Vec<&String> = names[*noted..].iter().filter(|name| acknowledged.contains(name)).collect();
         assert!(again.is_empty(), "seed {seed}: {again:?} were done at kill {number} and ran again");
     }
-    // What was at work or on its way, on each of two workers, may.
+    // What a worker has at work or in hand stays with it, unless the other one is back first and is given it.
     let mut distinct = names.clone();
     distinct.sort();
     distinct.dedup();
     assert_eq!(distinct.len(), FILES, "seed {seed}");
     let again = names.len() - FILES;
-    assert!(again <= 4 * killed, "seed {seed}: {again} chunks ran again after {killed} kills");
+    assert!(again <= 2 * killed, "seed {seed}: {again} chunks ran again after {killed} kills");
 }

@@ -87,7 +87,7 @@ pub(crate) const CHECKS: &[Check] = &[
     Check {
         name: "test",
         shows: "unit, property, contract and integration tests pass",
-        needs: &[Tool::Prometheus],
+        needs: &[Tool::Prometheus, Tool::Schemathesis],
         action: Action::Cargo(&["test", "--locked", "--lib", "--bins", "--tests", "--examples"]),
     },
     Check {

@@ -21,6 +21,8 @@ pub(crate) enum Tool {
     Libclang,
     /// Prometheus itself and promtool, which the metrics are shown to.
     Prometheus,
+    /// Sends the HTTP face what its OpenAPI document allows, and what it does not.
+    Schemathesis,
 }
 
 impl Tool {
@@ -36,8 +38,43 @@ impl Tool {
                 || runs("promtool", "--version") && runs("prometheus", "--version"),
                 "prometheus",
             ),
+            Self::Schemathesis => schemathesis(shell),
         }
     }
+}
+
+/// What the test of the OpenAPI document runs, with all that it needs, pinned.
+const SCHEMATHESIS: &str = include_str!("../../integration-tests/schemathesis.txt");
+
+/// Installs schemathesis into the folder of the cache where its test looks for it, unless these very versions are there.
+fn schemathesis(shell: &Shell) -> anyhow::Result<()> {
+    let root = cache_folder()?.join("schemathesis");
+    let installed = root.join("installed.txt");
+    if std::fs::read_to_string(&installed).is_ok_and(|versions| versions == SCHEMATHESIS) {
+        return Ok(());
+    }
+    let python = "python3";
+    let makes_environments = || {
+        let ensured = Command::new(python).args(["-c", "import ensurepip, venv"]).stderr(Stdio::null()).status();
+        ensured.is_ok_and(|status| status.success())
+    };
+    provide_package(shell, "Python with its venv module", makes_environments, "python3-venv")?;
+    say(&format!("installing schemathesis into {}", root.display()));
+    let requirements = shell.root().join("integration-tests").join("schemathesis.txt");
+    let mut make = shell.command(python, ["-m", "venv", "--clear"]);
+    make.arg(&root);
+    let mut install = shell.command(root.join("bin").join("python"), ["-m", "pip", "install", "--quiet"]);
+    install.args(["--disable-pip-version-check", "--requirement"]).arg(&requirements);
+    for command in [&mut make, &mut install] {
+        let status = command.status().with_context(|| format!("failed to start {python}"))?;
+        ensure!(
+            status.success(),
+            "schemathesis could not be installed: {python} says above why; {} has the versions",
+            requirements.display()
+        );
+    }
+    // Last, so that what was cut short is made anew.
+    std::fs::write(&installed, SCHEMATHESIS).with_context(|| format!("failed to write {}", installed.display()))
 }
 
 /// The pinned cargo-deny: the one in the path if it is of that version, else one installed into the cache.

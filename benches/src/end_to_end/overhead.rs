@@ -122,7 +122,7 @@ fn account(chunks: u64, chunk_bytes: u64) -> anyhow::Result<()> {
         ledger.read(&id, 1, chunk_bytes)?;
     }
     let part = InputPart { input: 0, name: "text".to_owned(), length: Some(chunks * chunk_bytes) };
-    ensure!(black_box(audit(&ledger, &[part])).balanced(), "the account of a straight step does not balance");
+    ensure!(black_box(audit(&ledger, &[part], None)).balanced(), "the account of a straight step does not balance");
     Ok(())
 }
 
@@ -146,8 +146,12 @@ fn segment_of(text: &str, chunk_bytes: u64) -> anyhow::Result<Vec<u8>> {
     let cut = SourceCutter::new(&source, &mut Nothing)?.cut(chunk_bytes, 1)?.context("the text has no chunk")?;
     let receipt = ReceiptId::conceive(STEP, STAGE, 0, 0, 0, 0, cut.bytes);
     let chunk = TaskChunk { receipt, input: 0, payload: cut.payload };
-    let context =
-        TaskContext { stop: Arc::default(), progress: Arc::default(), attempt: Attempt { epoch: 1, number: 1 } };
+    let context = TaskContext {
+        stop: Arc::default(),
+        progress: Arc::default(),
+        attempt: Attempt { epoch: 1, number: 1 },
+        max_skips: 0,
+    };
     let output =
         stage.run(&[chunk], &context).map_err(|failure| anyhow::anyhow!("the word count failed: {failure:?}"))?;
     Ok(output.segments.first().context("the word count gave nothing")?.body.to_vec())

@@ -1,98 +1,190 @@
 //! One handler a route of `/api/v1`.
 
-use axum::Json;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use elastic_flow_orchestrator::Submission;
-use elastic_flow_orchestrator::api::ReceiptFilter;
-use elastic_flow_receipt::{ReceiptId, StepId};
+use elastic_flow_orchestrator::api::{
+    ClusterView, DeadLetterFilter, DeadLetterView, FailureView, ReceiptFilter, ReceiptView, StepView, WorkerView,
+};
+use elastic_flow_orchestrator::{ApiError, Submission};
+use elastic_flow_receipt::{Audit, ReceiptId, Station, StepId};
+use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::json;
 
 use crate::error::Refusal;
 use crate::face::Face;
+use crate::routes::Master;
+use crate::said::{Accepted, Asked, Created, Found, Input, JSON, Said, StepNumber, Text};
 
-/// Most receipts of one page.
+/// Most receipts, or dead letters, of one page.
 const RECEIPTS_PAGE_MAX: u32 = 10_000;
+/// Largest number that every reader of JSON takes as it is.
+const SEQUENCE_MAX: u64 = (1 << 53) - 1;
 /// Longest label or key, in bytes.
 const TEXT_BYTES_MAX: usize = 256;
 /// Longest program name, in bytes.
 const NAME_BYTES_MAX: usize = 128;
 
-type Answer = Result<Response, Refusal>;
-
-pub(crate) async fn cluster<F: Face>(State(face): State<F>) -> Answer {
-    Ok(Json(face.cluster().await?).into_response())
+pub(crate) async fn cluster<F: Face>(Master(face): Master<F>) -> Result<Found<ClusterView>, Refusal> {
+    Ok(Found(face.cluster().await?))
 }
 
-pub(crate) async fn steps<F: Face>(State(face): State<F>) -> Answer {
-    Ok(Json(face.steps().await?).into_response())
+pub(crate) async fn steps<F: Face>(Master(face): Master<F>) -> Result<Found<Vec<StepView>>, Refusal> {
+    Ok(Found(face.steps().await?))
 }
 
-pub(crate) async fn workers<F: Face>(State(face): State<F>) -> Answer {
-    Ok(Json(face.workers().await?).into_response())
+pub(crate) async fn workers<F: Face>(Master(face): Master<F>) -> Result<Found<Vec<WorkerView>>, Refusal> {
+    Ok(Found(face.workers().await?))
 }
 
 /// Answers with the new step and its place.
 pub(crate) async fn submit<F: Face>(
-    State(face): State<F>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Answer {
-    let submission = parse_submission(&headers, body)?;
-    created(&face, face.submit(submission).await?).await
+    Master(face): Master<F>,
+    Submitted(submission): Submitted,
+) -> Result<Created<StepView>, Refusal> {
+    let step = face.submit(submission).await.map_err(|error| {
+        // What a schema can say of a submission has been checked.
+        if let ApiError::Invalid(message) = error { Refusal::unprocessable(message) } else { error.into() }
+    })?;
+    created(&face, step).await
 }
 
-pub(crate) async fn step<F: Face>(State(face): State<F>, Path(id): Path<String>) -> Answer {
-    Ok(Json(face.step(step_id(&id)?).await?).into_response())
+pub(crate) async fn step<F: Face>(
+    Master(face): Master<F>,
+    StepNumber(step): StepNumber,
+) -> Result<Found<StepView>, Refusal> {
+    Ok(Found(face.step(step).await?))
 }
 
-pub(crate) async fn cancel<F: Face>(State(face): State<F>, Path(id): Path<String>) -> Answer {
-    Ok((StatusCode::ACCEPTED, Json(face.cancel(step_id(&id)?).await?)).into_response())
+pub(crate) async fn cancel<F: Face>(
+    Master(face): Master<F>,
+    StepNumber(step): StepNumber,
+) -> Result<Accepted<StepView>, Refusal> {
+    Ok(Accepted(face.cancel(step).await?))
 }
 
-pub(crate) async fn replay<F: Face>(State(face): State<F>, Path(id): Path<String>) -> Answer {
-    created(&face, face.replay(step_id(&id)?).await?).await
+pub(crate) async fn replay<F: Face>(
+    Master(face): Master<F>,
+    StepNumber(step): StepNumber,
+) -> Result<Created<StepView>, Refusal> {
+    let new = face.replay(step).await?;
+    created(&face, new).await
 }
 
-pub(crate) async fn audit<F: Face>(State(face): State<F>, Path(id): Path<String>) -> Answer {
-    Ok(Json(face.audit(step_id(&id)?).await?).into_response())
+pub(crate) async fn audit<F: Face>(
+    Master(face): Master<F>,
+    StepNumber(step): StepNumber,
+) -> Result<Found<Audit>, Refusal> {
+    Ok(Found(face.audit(step).await?))
 }
 
-pub(crate) async fn failures<F: Face>(State(face): State<F>, Path(id): Path<String>) -> Answer {
-    Ok(Json(face.failures(step_id(&id)?).await?).into_response())
+pub(crate) async fn failures<F: Face>(
+    Master(face): Master<F>,
+    StepNumber(step): StepNumber,
+) -> Result<Found<Vec<FailureView>>, Refusal> {
+    Ok(Found(face.failures(step).await?))
 }
 
-/// `?node=`, `?station=`, `?from=` (a sequence number), `?limit=`.
-#[derive(Debug, Default, Deserialize)]
+/// Which receipts.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct ReceiptQuery {
+    /// Only those last seen on this node.
+    #[schemars(with = "String")]
     node: Option<String>,
-    station: Option<String>,
+    /// Only those whose last station this is.
+    #[schemars(with = "Station")]
+    station: Option<Station>,
+    /// From this sequence number.
+    #[schemars(range(max = SEQUENCE_MAX))]
     from: u64,
+    /// At most so many; 0 stands for a thousand.
+    #[schemars(range(max = RECEIPTS_PAGE_MAX))]
     limit: u32,
 }
 
 pub(crate) async fn receipts<F: Face>(
-    State(face): State<F>,
-    Path(id): Path<String>,
-    query: Result<Query<ReceiptQuery>, axum::extract::rejection::QueryRejection>,
-) -> Answer {
-    let Query(query) = query.map_err(|rejection| Refusal::invalid(rejection.body_text()))?;
-    if query.limit > RECEIPTS_PAGE_MAX {
-        let message = format!("limit is {}: at most {RECEIPTS_PAGE_MAX} receipts come on one page", query.limit);
+    Master(face): Master<F>,
+    StepNumber(step): StepNumber,
+    Asked(query): Asked<ReceiptQuery>,
+) -> Result<Found<Vec<ReceiptView>>, Refusal> {
+    let ReceiptQuery { node, station, from, limit } = query;
+    if limit > RECEIPTS_PAGE_MAX {
+        let message = format!("limit is {limit}: at most {RECEIPTS_PAGE_MAX} receipts come on one page");
         return Err(Refusal::invalid(message));
     }
-    let filter = ReceiptFilter { node: query.node, station: query.station, from: query.from, limit: query.limit };
-    Ok(Json(face.receipts(step_id(&id)?, filter).await?).into_response())
+    if from > SEQUENCE_MAX {
+        return Err(Refusal::invalid(format!("from is {from}: sequence numbers end at {SEQUENCE_MAX}")));
+    }
+    let station = station.map(|station| station.name().to_owned());
+    Ok(Found(face.receipts(step, ReceiptFilter { node, station, from, limit }).await?))
 }
 
-pub(crate) async fn receipt<F: Face>(State(face): State<F>, Path(text): Path<String>) -> Answer {
-    let receipt: ReceiptId =
-        text.parse().map_err(|error| Refusal::invalid(format!("this is not a receipt: {error}")))?;
-    Ok(Json(face.receipt(receipt).await?).into_response())
+/// Which dead letters.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct DeadLetterQuery {
+    /// From this number, where the first is 0.
+    #[schemars(range(max = SEQUENCE_MAX))]
+    from: u64,
+    /// At most so many; 0 stands for a thousand.
+    #[schemars(range(max = RECEIPTS_PAGE_MAX))]
+    limit: u32,
+}
+
+pub(crate) async fn dead_letters<F: Face>(
+    Master(face): Master<F>,
+    StepNumber(step): StepNumber,
+    Asked(query): Asked<DeadLetterQuery>,
+) -> Result<Found<Vec<DeadLetterView>>, Refusal> {
+    let DeadLetterQuery { from, limit } = query;
+    if limit > RECEIPTS_PAGE_MAX {
+        let message = format!("limit is {limit}: at most {RECEIPTS_PAGE_MAX} dead letters come on one page");
+        return Err(Refusal::invalid(message));
+    }
+    if from > SEQUENCE_MAX {
+        return Err(Refusal::invalid(format!("from is {from}: numbers end at {SEQUENCE_MAX}")));
+    }
+    Ok(Found(face.dead_letters(step, DeadLetterFilter { from, limit }).await?))
+}
+
+/// A receipt in the path.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ReceiptText(ReceiptId);
+
+impl<S: Send + Sync> FromRequestParts<S> for ReceiptText {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let Text(text) = Text::from_request_parts(parts, state).await?;
+        text.parse().map(Self).map_err(|error| no_receipt(format!("this is not a receipt: {error}")))
+    }
+}
+
+impl Input for ReceiptText {
+    fn describe(said: &mut Said<'_>) {
+        let schema = said.schemas.taken::<ReceiptId>();
+        said.in_path("receipt", "The receipt.", schema);
+        said.refused(StatusCode::BAD_REQUEST, "the path cannot be read");
+        said.refused(StatusCode::NOT_FOUND, "it is mistyped, or there is no such receipt or step");
+    }
+}
+
+pub(crate) async fn receipt<F: Face>(
+    Master(face): Master<F>,
+    ReceiptText(receipt): ReceiptText,
+) -> Result<Found<ReceiptView>, Refusal> {
+    let found = face.receipt(receipt).await;
+    let found = found
+        .map_err(|error| if let ApiError::Invalid(message) = error { no_receipt(message) } else { error.into() })?;
+    Ok(Found(found))
+}
+
+fn no_receipt(message: String) -> Refusal {
+    Refusal::new(StatusCode::NOT_FOUND, "not_found", message)
 }
 
 pub(crate) async fn no_such_path() -> Refusal {
@@ -103,15 +195,36 @@ pub(crate) async fn no_such_method() -> Refusal {
     Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path does not take that method")
 }
 
-pub(crate) fn step_id(text: &str) -> Result<StepId, Refusal> {
-    let number = text.parse().map_err(|_| Refusal::invalid("a step is named by its number"))?;
-    Ok(StepId(number))
+async fn created<F: Face>(face: &F, step: StepId) -> Result<Created<StepView>, Refusal> {
+    Ok(Created { step, view: face.step(step).await? })
 }
 
-async fn created<F: Face>(face: &F, step: StepId) -> Answer {
-    let view = face.step(step).await?;
-    let location = format!("/api/v1/steps/{}", step.0);
-    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(view)).into_response())
+/// A step in the body of a request.
+#[derive(Debug)]
+pub(crate) struct Submitted(Submission);
+
+impl<S: Send + Sync> FromRequest<S> for Submitted {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        let (parts, body) = request.into_parts();
+        let body = Bytes::from_request(Request::from_parts(parts.clone(), body), state).await;
+        parse_submission(&parts.headers, body).map(Self)
+    }
+}
+
+impl Input for Submitted {
+    fn describe(said: &mut Said<'_>) {
+        let schema = said.schemas.taken::<Submission>();
+        said.body = Some(json!({ "required": true, "content": { JSON: { "schema": schema } } }));
+        said.refused(StatusCode::BAD_REQUEST, "the body is not a submission");
+        said.refused(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large");
+        said.refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body is not application/json");
+        said.refused(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "this master cannot run it: no such program, parameter or file, say",
+        );
+    }
 }
 
 fn parse_submission(headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> Result<Submission, Refusal> {

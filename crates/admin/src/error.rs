@@ -4,13 +4,15 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use elastic_flow_orchestrator::ApiError;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The body of every answer that is not a success.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorBody {
-    /// One word for programs: `not_found`, `invalid`, `conflict`, `no_result`, `store_failed`, `stopping`, `unauthorized`,
-    /// `forbidden`, `misdirected`, `method_not_allowed`, `unsupported_media_type`, `too_large`, `unavailable`.
+    /// One word for programs: `not_found`, `invalid`, `unprocessable`, `conflict`, `no_result`, `store_failed`, `stopping`,
+    /// `unauthorized`, `forbidden`, `misdirected`, `method_not_allowed`, `unsupported_media_type`, `too_large`, `unavailable`,
+    /// `failed`.
     pub kind: String,
     /// A sentence for people.
     pub message: String,
@@ -31,6 +33,11 @@ impl Refusal {
 
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "invalid", message)
+    }
+
+    /// The request has the right form, and this master cannot do what it asks for.
+    pub(crate) fn unprocessable(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "unprocessable", message)
     }
 }
 

@@ -4,24 +4,31 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::extract::FromRequestParts;
+use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use elastic_flow_orchestrator::api::{ClusterEvent, ClusterEventKind};
 use futures_util::{Stream, stream};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::error::Refusal;
 use crate::face::Face;
+use crate::routes::Master;
+use crate::said::{Answer, Input, Said, string};
 
 /// How often a silent stream says that it is alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// The header that resumes a stream.
+const LAST_SEEN_HEADER: &str = "last-event-id";
 
 /// The data of a `gap` event: these numbers are not kept any more; what matters of them is in the steps themselves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GapEvent {
     /// The first number that is missing.
     pub from: u64,
@@ -29,14 +36,55 @@ pub struct GapEvent {
     pub to: u64,
 }
 
-pub(crate) async fn events<F: Face>(State(face): State<F>, headers: HeaderMap) -> Result<Response, Refusal> {
-    let last = match headers.get("last-event-id") {
-        None => None,
-        Some(value) => {
-            let number = value.to_str().ok().and_then(|text| text.trim().parse().ok());
-            Some(number.ok_or_else(|| Refusal::invalid("Last-Event-ID is not the number of an event"))?)
-        }
-    };
+/// The number of the last event that a client has seen.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LastSeen(Option<u64>);
+
+impl<S: Send + Sync> FromRequestParts<S> for LastSeen {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Refusal> {
+        let Some(value) = parts.headers.get(LAST_SEEN_HEADER) else { return Ok(Self(None)) };
+        let number = value.to_str().ok().and_then(|text| text.trim().parse().ok());
+        let number = number.ok_or_else(|| Refusal::invalid("Last-Event-ID is not the number of an event"))?;
+        Ok(Self(Some(number)))
+    }
+}
+
+impl Input for LastSeen {
+    fn describe(said: &mut Said<'_>) {
+        said.parameters.push(json!({
+            "name": "Last-Event-ID",
+            "in": "header",
+            "required": false,
+            "description": "The number of the last event that was seen: those after it come first.",
+            "schema": { "type": "integer", "minimum": 0 },
+        }));
+        said.refused(StatusCode::BAD_REQUEST, "Last-Event-ID is not a number");
+    }
+}
+
+/// A stream of events on its way out.
+#[derive(Debug)]
+pub(crate) struct EventStream(Response);
+
+impl IntoResponse for EventStream {
+    fn into_response(self) -> Response {
+        self.0
+    }
+}
+
+impl Answer for EventStream {
+    fn describe(said: &mut Said<'_>) {
+        said.schemas.given::<ClusterEvent>();
+        said.schemas.given::<GapEvent>();
+        let description = "Server-sent events without end. The data of `step`, `worker`, `progress` and `failure` is a \
+                           ClusterEvent; that of `gap`, which says that some are not kept any more, a GapEvent.";
+        said.succeeds(StatusCode::OK, description, "text/event-stream", string());
+    }
+}
+
+pub(crate) async fn events<F: Face>(Master(face): Master<F>, LastSeen(last): LastSeen) -> Result<EventStream, Refusal> {
     // Subscribed before the past is read, so that nothing falls between the two.
     let live = face.events();
     let past = match last {
@@ -45,7 +93,7 @@ pub(crate) async fn events<F: Face>(State(face): State<F>, headers: HeaderMap) -
     };
     let feed = Feed { face, live, past: past.into(), last };
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
-    Ok(Sse::new(feed.into_stream()).keep_alive(keep_alive).into_response())
+    Ok(EventStream(Sse::new(feed.into_stream()).keep_alive(keep_alive).into_response()))
 }
 
 /// A subscriber: first what it missed, then what happens.

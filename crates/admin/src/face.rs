@@ -3,7 +3,8 @@
 use std::future::Future;
 
 use elastic_flow_orchestrator::api::{
-    ClusterEvent, ClusterView, FailureView, ReceiptFilter, ReceiptView, ResultView, StepView, WorkerView,
+    ClusterEvent, ClusterView, DeadLetterFilter, DeadLetterView, FailureView, ReceiptFilter, ReceiptView, ResultView,
+    StepView, WorkerView,
 };
 use elastic_flow_orchestrator::{ApiError, MasterHandle, Submission};
 use elastic_flow_receipt::{Audit, ReceiptId, StepId};
@@ -28,6 +29,11 @@ pub trait Face: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<ReceiptView>, ApiError>> + Send;
     fn receipt(&self, receipt: ReceiptId) -> impl Future<Output = Result<ReceiptView, ApiError>> + Send;
     fn failures(&self, step: StepId) -> impl Future<Output = Result<Vec<FailureView>, ApiError>> + Send;
+    fn dead_letters(
+        &self,
+        step: StepId,
+        filter: DeadLetterFilter,
+    ) -> impl Future<Output = Result<Vec<DeadLetterView>, ApiError>> + Send;
     fn result(&self, step: StepId) -> impl Future<Output = Result<ResultView, ApiError>> + Send;
     fn workers(&self) -> impl Future<Output = Result<Vec<WorkerView>, ApiError>> + Send;
     fn cluster(&self) -> impl Future<Output = Result<ClusterView, ApiError>> + Send;
@@ -63,6 +69,9 @@ impl Face for MasterHandle {
     }
     async fn failures(&self, step: StepId) -> Result<Vec<FailureView>, ApiError> {
         Self::failures(self, step).await
+    }
+    async fn dead_letters(&self, step: StepId, filter: DeadLetterFilter) -> Result<Vec<DeadLetterView>, ApiError> {
+        Self::dead_letters(self, step, filter).await
     }
     async fn result(&self, step: StepId) -> Result<ResultView, ApiError> {
         Self::result(self, step).await

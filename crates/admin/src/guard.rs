@@ -1,7 +1,7 @@
 //! What every request passes before its handler: Host, Origin, token; and the headers of every answer.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use ::metrics::counter;
 use axum::extract::{Request, State};
@@ -21,8 +21,8 @@ pub(crate) struct Guard {
     pub(crate) hosts: Vec<String>,
     /// Whether `/metrics` takes no token beyond loopback either.
     pub(crate) metrics_open: bool,
-    /// The tokens; none where there is no secret, so that only open paths answer.
-    pub(crate) tokens: Option<Tokens>,
+    /// The tokens; none where there is no secret, so that only open paths answer. Replaced while requests come.
+    pub(crate) tokens: Arc<RwLock<Option<Tokens>>>,
 }
 
 /// The middleware.
@@ -42,6 +42,27 @@ pub(crate) async fn check(State(guard): State<Arc<Guard>>, request: Request, nex
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
+}
+
+/// What a path takes to be answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Nothing.
+    Open,
+    /// Nothing on loopback, or if `admin.metrics_open`; else the token of this role or a stronger one.
+    OpenOnLoopback(Role),
+    /// The token of this role or a stronger one.
+    Token(Role),
+}
+
+/// What a request takes to be answered.
+pub(crate) fn access(method: &Method, path: &str) -> Access {
+    match path {
+        "/livez" | "/readyz" => Access::Open,
+        "/metrics" => Access::OpenOnLoopback(Role::Read),
+        _ if matches!(*method, Method::GET | Method::HEAD) => Access::Token(Role::Read),
+        _ => Access::Token(Role::Submit),
+    }
 }
 
 impl Guard {
@@ -68,11 +89,10 @@ impl Guard {
 
     /// The role that a request takes; none for what is open.
     fn role_needed(&self, method: &Method, path: &str) -> Option<Role> {
-        match path {
-            "/livez" | "/readyz" => None,
-            "/metrics" if self.local.ip().is_loopback() || self.metrics_open => None,
-            _ if matches!(*method, Method::GET | Method::HEAD) => Some(Role::Read),
-            _ => Some(Role::Submit),
+        match access(method, path) {
+            Access::Open => None,
+            Access::OpenOnLoopback(_) if self.local.ip().is_loopback() || self.metrics_open => None,
+            Access::OpenOnLoopback(role) | Access::Token(role) => Some(role),
         }
     }
 
@@ -82,7 +102,12 @@ impl Guard {
         if !scheme.eq_ignore_ascii_case("bearer") {
             return None;
         }
-        self.tokens.as_ref()?.role_of(token.trim())
+        let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
+        let known = tokens.as_ref()?.known(token.trim())?;
+        if known.old {
+            counter!("elastic_flow_old_key_uses_total", "by" => "token").increment(1);
+        }
+        Some(known.role)
     }
 
     /// A browser that was lured here by a name of an attacker's choosing sends that name: only our own are answered.
@@ -165,7 +190,7 @@ mod tests {
             local: local.parse().expect("an address"),
             hosts: vec!["yam1".to_owned()],
             metrics_open: false,
-            tokens: Some(Tokens::derive(&secret())),
+            tokens: Arc::new(RwLock::new(Some(Tokens::derive(&secret())))),
         }
     }
 
@@ -234,6 +259,22 @@ mod tests {
         assert_eq!(admit(&local, "GET", "/api/v1/steps", &[host, ("authorization", "Bearer 00")]), 401);
         let basic = bearer(Role::Read).replace("Bearer", "Basic");
         assert_eq!(admit(&local, "GET", "/api/v1/steps", &[host, ("authorization", &basic)]), 401);
+    }
+
+    #[test]
+    fn other_tokens_are_in_force_once_they_are_replaced() {
+        let local = guard("127.0.0.1:7118");
+        let next = Secret::from_bytes([10; 32]);
+        let status = |secret: &Secret| {
+            let bearer = format!("Bearer {}", Token::derive(secret, Role::Read).expose());
+            admit(&local, "GET", "/api/v1/steps", &[("host", "localhost"), ("authorization", &bearer)])
+        };
+        let put = |tokens| *local.tokens.write().unwrap() = Some(tokens);
+        assert_eq!((status(&secret()), status(&next)), (200, 401));
+        put(Tokens::derive(&next).with_old(Some(&secret())));
+        assert_eq!((status(&secret()), status(&next)), (200, 200));
+        put(Tokens::derive(&next));
+        assert_eq!((status(&secret()), status(&next)), (401, 200));
     }
 
     #[test]

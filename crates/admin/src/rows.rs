@@ -3,19 +3,21 @@
 use std::io::{self, BufWriter, Write};
 
 use axum::body::Body;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use elastic_flow_dataflow::format::Format;
+use elastic_flow_dataflow::seam::StepOutput;
 use futures_util::stream;
+use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::json;
 use tokio::sync::mpsc;
 
-use crate::api::step_id;
 use crate::error::Refusal;
 use crate::face::Face;
+use crate::routes::Master;
+use crate::said::{Answer, Asked, JSON, Said, StepNumber, string};
 
 /// Bytes that leave at once.
 const BLOCK_BYTES: usize = 64 << 10;
@@ -27,50 +29,96 @@ pub const PARTIAL_HEADER: &str = "elastic-flow-partial";
 /// Receipts in the aggregate and receipts conceived, as `aggregated/conceived`.
 pub const RECEIPTS_HEADER: &str = "elastic-flow-receipts";
 
-/// `?format=`: a format of rows, `report` for what the program prints, `output` for what it writes into files.
-#[derive(Debug, Default, Deserialize)]
+/// How a result is written.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct ResultQuery {
-    format: Option<String>,
+    /// A format of rows, `report` for what the program prints, `output` for what it writes into files.
+    format: ResultFormat,
 }
 
 /// What is written.
-enum Shape {
-    Rows(Format),
+#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum ResultFormat {
+    /// A JSON value a line.
+    #[default]
+    Jsonl,
+    /// One JSON array.
+    Json,
+    /// Cells parted by tabs.
+    Tsv,
+    /// Cells parted by commas.
+    Csv,
+    /// What the program prints.
     Report,
+    /// What the program writes into files.
     Output,
 }
 
-impl Shape {
-    fn parse(query: &ResultQuery) -> Result<Self, Refusal> {
-        match query.format.as_deref() {
-            None => Ok(Self::Rows(Format::Jsonl)),
-            Some("report") => Ok(Self::Report),
-            Some("output") => Ok(Self::Output),
-            Some(text) => text.parse().map(Self::Rows).map_err(|error| Refusal::invalid(format!("{error}"))),
+impl ResultFormat {
+    fn write(self, result: &dyn StepOutput, out: &mut dyn Write) -> io::Result<()> {
+        match self {
+            Self::Jsonl => result.write(Format::Jsonl, out),
+            Self::Json => result.write(Format::Json, out),
+            Self::Tsv => result.write(Format::Tsv, out),
+            Self::Csv => result.write(Format::Csv, out),
+            Self::Report => result.report(out),
+            Self::Output => result.output(out),
         }
     }
 
-    fn media_type(&self) -> &'static str {
+    const fn media_type(self) -> &'static str {
         match self {
-            Self::Rows(Format::Jsonl) => "application/x-ndjson",
-            Self::Rows(Format::Json) => "application/json",
-            Self::Rows(Format::Tsv) => "text/tab-separated-values; charset=utf-8",
-            Self::Rows(Format::Csv) => "text/csv; charset=utf-8",
-            Self::Rows(_) | Self::Report | Self::Output => "text/plain; charset=utf-8",
+            Self::Jsonl => "application/x-ndjson",
+            Self::Json => "application/json",
+            Self::Tsv => "text/tab-separated-values; charset=utf-8",
+            Self::Csv => "text/csv; charset=utf-8",
+            Self::Report | Self::Output => "text/plain; charset=utf-8",
         }
+    }
+}
+
+/// A result on its way out.
+#[derive(Debug)]
+pub(crate) struct Rows(Response);
+
+impl IntoResponse for Rows {
+    fn into_response(self) -> Response {
+        self.0
+    }
+}
+
+impl Answer for Rows {
+    fn describe(said: &mut Said<'_>) {
+        let text = json!({ "schema": string() });
+        let header = |description: &str| json!({ "description": description, "schema": string() });
+        let response = json!({
+            "description": "The rows, streamed; an answer that breaks off is not whole.",
+            "content": {
+                "application/x-ndjson": text,
+                JSON: { "schema": { "type": "array" } },
+                "text/tab-separated-values": text,
+                "text/csv": text,
+                "text/plain": text,
+            },
+            "headers": {
+                PARTIAL_HEADER: header("`true` where the step has not completed."),
+                RECEIPTS_HEADER: header("Receipts in the aggregate and receipts conceived: `aggregated/conceived`."),
+            },
+        });
+        said.success = (StatusCode::OK, response);
     }
 }
 
 pub(crate) async fn result<F: Face>(
-    State(face): State<F>,
-    Path(id): Path<String>,
-    query: Result<Query<ResultQuery>, QueryRejection>,
-) -> Result<Response, Refusal> {
-    let Query(query) = query.map_err(|rejection| Refusal::invalid(rejection.body_text()))?;
-    let shape = Shape::parse(&query)?;
-    let view = face.result(step_id(&id)?).await?;
-    let media_type = shape.media_type();
+    Master(face): Master<F>,
+    StepNumber(step): StepNumber,
+    Asked(query): Asked<ResultQuery>,
+) -> Result<Rows, Refusal> {
+    let format = query.format;
+    let view = face.result(step).await?;
+    let media_type = format.media_type();
     let partial = if view.complete { "false" } else { "true" };
     let receipts = format!("{}/{}", view.receipts, view.receipts_conceived);
 
@@ -78,11 +126,7 @@ pub(crate) async fn result<F: Face>(
     // The writer ends by itself: with the rows, or when the body is dropped and its next block finds no receiver.
     tokio::task::spawn_blocking(move || {
         let mut out = BufWriter::with_capacity(BLOCK_BYTES, BlockWriter(blocks.clone()));
-        let written = match shape {
-            Shape::Rows(format) => view.output.write(format, &mut out),
-            Shape::Report => view.output.report(&mut out),
-            Shape::Output => view.output.output(&mut out),
-        };
+        let written = format.write(view.output.as_ref().as_ref(), &mut out);
         if let Err(error) = written.and_then(|()| out.flush()) {
             // A body that ends with an error is cut off, so that nobody takes it for whole.
             blocks.blocking_send(Err(error)).ok();
@@ -97,7 +141,7 @@ pub(crate) async fn result<F: Face>(
     if let Ok(value) = HeaderValue::try_from(receipts) {
         headers.insert(HeaderName::from_static(RECEIPTS_HEADER), value);
     }
-    Ok(response)
+    Ok(Rows(response))
 }
 
 /// Hands blocks to the body; waits while it is behind.

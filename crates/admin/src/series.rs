@@ -43,6 +43,12 @@ pub const SERIES: &[Series] = &[
     series("elastic_flow_step_seconds", Histogram, &[], "How long steps ran, from their start to their end."),
     series("elastic_flow_queue_depth", Gauge, &[], "Steps that wait for their turn."),
     // Workers.
+    series(
+        "elastic_flow_items_skipped_total",
+        Counter,
+        &[],
+        "Items set aside because user code said so, in results that count.",
+    ),
     series("elastic_flow_workers_connected", Gauge, &[], "Workers connected to the master."),
     series("elastic_flow_workers_lost_total", Counter, &["reason"], "Workers that went, by reason."),
     series("elastic_flow_task_seconds", Histogram, &["outcome"], "How long tasks ran on a worker, by how they ended."),
@@ -72,9 +78,20 @@ pub const SERIES: &[Series] = &[
         &["reason"],
         "Peers and requests that were turned away, by reason.",
     ),
+    series(
+        "elastic_flow_old_key_uses_total",
+        Counter,
+        &["by"],
+        "Peers (node) and requests (token) that proved the old key of a rotation; it may go once this stands still.",
+    ),
     // The journal and the master itself.
     series("elastic_flow_journal_records_total", Counter, &[], "Records written to the journal."),
     series("elastic_flow_journal_sync_seconds", Histogram, &[], "How long the journal took to write and sync a batch."),
     series("elastic_flow_epoch", Gauge, &[], "The master's epoch: raised at each of its starts."),
-    series("elastic_flow_build_info", Gauge, &["version"], "Always 1; its labels say what runs."),
+    series(
+        "elastic_flow_build_info",
+        Gauge,
+        &["version", "build"],
+        "Always 1; its labels say what a node runs: the version, and the first digits of the build.",
+    ),
 ];

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -10,7 +10,7 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::get;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -24,8 +24,10 @@ use crate::error::Refusal;
 use crate::face::Face;
 use crate::guard::{Guard, check};
 use crate::metrics::Metrics;
+use crate::routes::Served;
+use crate::said::{Answer, Plain, Said, string};
 use crate::token::Tokens;
-use crate::{api, events, merge, rows};
+use crate::{api, merge, routes};
 
 /// Largest body of a request.
 const BODY_BYTES_MAX: usize = 1 << 20;
@@ -82,6 +84,7 @@ pub enum AdminError {
 #[derive(Debug)]
 pub struct AdminServer {
     local_addr: SocketAddr,
+    tokens: Arc<RwLock<Option<Tokens>>>,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -101,7 +104,7 @@ impl AdminServer {
         metrics: Metrics,
     ) -> Result<Self, AdminError> {
         let listener = bind(config).await?;
-        let routes = master_routes(face, metrics.clone());
+        let routes = routes::master(face, metrics.clone());
         Self::serve(config, listener, routes, tokens, metrics)
     }
 
@@ -126,6 +129,11 @@ impl AdminServer {
         self.local_addr
     }
 
+    /// Puts other tokens into force, for requests that come from now on.
+    pub fn set_tokens(&self, tokens: Option<Tokens>) {
+        *self.tokens.write().unwrap_or_else(PoisonError::into_inner) = tokens;
+    }
+
     /// Stops accepting, gives open requests half a second, and ends the rest.
     ///
     /// # Cancel safety
@@ -144,7 +152,13 @@ impl AdminServer {
     ) -> Result<Self, AdminError> {
         let bound = listener.local_addr();
         let local_addr = bound.map_err(|source| AdminError::Bind { listen: config.listen.clone(), source })?;
-        let guard = Guard { local: local_addr, hosts: config.hosts.clone(), metrics_open: config.metrics_open, tokens };
+        let tokens = Arc::new(RwLock::new(tokens));
+        let guard = Guard {
+            local: local_addr,
+            hosts: config.hosts.clone(),
+            metrics_open: config.metrics_open,
+            tokens: Arc::clone(&tokens),
+        };
         let stop = CancellationToken::new();
         let router = guarded(routes, guard);
         #[expect(
@@ -152,7 +166,7 @@ impl AdminServer {
             reason = "the server is the owner: it joins the task in stop and aborts it in drop"
         )]
         let task = tokio::spawn(run(listener, router, metrics, stop.clone()));
-        Ok(Self { local_addr, stop, task })
+        Ok(Self { local_addr, tokens, stop, task })
     }
 }
 
@@ -180,29 +194,6 @@ fn guarded(routes: Router, guard: Guard) -> Router {
         .layer(middleware::from_fn_with_state(Arc::new(guard), check))
 }
 
-fn master_routes<F: Face>(face: F, metrics: Metrics) -> Router {
-    let probes = Router::new()
-        .route("/metrics", get(master_metrics::<F>))
-        .route("/livez", get(alive))
-        .route("/readyz", get(master_ready::<F>))
-        .with_state((face.clone(), metrics));
-    let api = Router::new()
-        .route("/cluster", get(api::cluster::<F>))
-        .route("/steps", get(api::steps::<F>).post(api::submit::<F>))
-        .route("/steps/{id}", get(api::step::<F>))
-        .route("/steps/{id}/cancel", post(api::cancel::<F>))
-        .route("/steps/{id}/replay", post(api::replay::<F>))
-        .route("/steps/{id}/result", get(rows::result::<F>))
-        .route("/steps/{id}/audit", get(api::audit::<F>))
-        .route("/steps/{id}/receipts", get(api::receipts::<F>))
-        .route("/steps/{id}/failures", get(api::failures::<F>))
-        .route("/workers", get(api::workers::<F>))
-        .route("/receipts/{text}", get(api::receipt::<F>))
-        .route("/events", get(events::events::<F>))
-        .with_state(face);
-    probes.nest("/api/v1", api)
-}
-
 fn worker_routes(ready: Ready, metrics: Metrics) -> Router {
     Router::new()
         .route("/metrics", get(worker_metrics))
@@ -211,35 +202,41 @@ fn worker_routes(ready: Ready, metrics: Metrics) -> Router {
         .with_state((ready, metrics))
 }
 
-async fn alive() -> &'static str {
-    "alive\n"
+pub(crate) async fn alive() -> Plain {
+    Plain("alive\n")
 }
 
-async fn master_ready<F: Face>(State((face, _)): State<(F, Metrics)>) -> Response {
-    readiness(face.cluster().await.is_ok_and(|cluster| cluster.ready))
-}
-
-async fn worker_ready(State((ready, _)): State<(Ready, Metrics)>) -> Response {
-    readiness(ready())
-}
-
-fn readiness(ready: bool) -> Response {
-    if ready {
-        "ready\n".into_response()
-    } else {
-        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "this node is not ready").into_response()
+pub(crate) async fn master_ready<F: Face>(State(served): State<Served<F>>) -> Result<Plain, Refusal> {
+    match served.face.cluster().await {
+        // Whoever has no token does not learn how many there are.
+        Ok(cluster) if !cluster.ready && cluster.min_workers > 0 => {
+            Err(not_ready("this node is stopping, or fewer workers than admin.min_workers are there"))
+        }
+        cluster => readiness(cluster.is_ok_and(|cluster| cluster.ready)),
     }
 }
 
-async fn master_metrics<F: Face>(State((face, metrics)): State<(F, Metrics)>) -> Result<Response, Refusal> {
-    let own = own_metrics(&metrics)?;
-    // The master's own series are worth having while the workers' cannot be had.
-    let workers = face.worker_metrics().await.unwrap_or_default();
-    Ok(exposition(merge::merge(&own, &workers)))
+async fn worker_ready(State((ready, _)): State<(Ready, Metrics)>) -> Result<Plain, Refusal> {
+    readiness(ready())
 }
 
-async fn worker_metrics(State((_, metrics)): State<(Ready, Metrics)>) -> Result<Response, Refusal> {
-    Ok(exposition(merge::merge(&own_metrics(&metrics)?, &[])))
+fn readiness(ready: bool) -> Result<Plain, Refusal> {
+    if ready { Ok(Plain("ready\n")) } else { Err(not_ready("this node is not ready")) }
+}
+
+fn not_ready(why: &str) -> Refusal {
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", why)
+}
+
+pub(crate) async fn master_metrics<F: Face>(State(served): State<Served<F>>) -> Result<Exposition, Refusal> {
+    let own = own_metrics(&served.metrics)?;
+    // The master's own series are worth having while the workers' cannot be had.
+    let workers = served.face.worker_metrics().await.unwrap_or_default();
+    Ok(Exposition(merge::merge(&own, &workers)))
+}
+
+async fn worker_metrics(State((_, metrics)): State<(Ready, Metrics)>) -> Result<Exposition, Refusal> {
+    Ok(Exposition(merge::merge(&own_metrics(&metrics)?, &[])))
 }
 
 fn own_metrics(metrics: &Metrics) -> Result<String, Refusal> {
@@ -249,8 +246,20 @@ fn own_metrics(metrics: &Metrics) -> Result<String, Refusal> {
     })
 }
 
-fn exposition(text: String) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+/// Series in the text format of Prometheus.
+#[derive(Debug)]
+pub(crate) struct Exposition(String);
+
+impl IntoResponse for Exposition {
+    fn into_response(self) -> Response {
+        ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], self.0).into_response()
+    }
+}
+
+impl Answer for Exposition {
+    fn describe(said: &mut Said<'_>) {
+        said.succeeds(StatusCode::OK, "Series in the text format of Prometheus.", "text/plain", string());
+    }
 }
 
 /// Accepts until it is stopped, and owns every connection.
@@ -313,4 +322,4 @@ async fn connection(stream: TcpStream, _permit: OwnedSemaphorePermit, router: Ro
 
 #[cfg(test)]
 #[path = "server_tests.rs"]
-mod tests;
+pub(crate) mod tests;

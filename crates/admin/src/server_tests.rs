@@ -6,12 +6,12 @@ use axum::http::{Method, Request};
 use elastic_flow_dataflow::format::Format;
 use elastic_flow_dataflow::seam::StepOutput;
 use elastic_flow_orchestrator::api::{
-    ClusterEvent, ClusterEventKind, ClusterView, FailureView, ReceiptFilter, ReceiptView, ResultView, StepView,
-    WorkerView,
+    ClusterEvent, ClusterEventKind, ClusterView, DeadLetterFilter, DeadLetterKind, DeadLetterView, FailureView,
+    ReceiptFilter, ReceiptView, ResultView, StepView, WorkerView,
 };
 use elastic_flow_orchestrator::{ApiError, Submission};
 use elastic_flow_queue::{OnFailure, StepState};
-use elastic_flow_receipt::{Audit, NodeId, ReceiptId, StepId};
+use elastic_flow_receipt::{Audit, NodeId, ReceiptId, StageId, StepId};
 use elastic_flow_wire::Secret;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -19,11 +19,12 @@ use tokio::sync::broadcast;
 use tower::ServiceExt;
 
 use super::*;
+use crate::rows;
 use crate::token::{Role, Token};
 
 /// A master that answers from what it was given.
 #[derive(Debug, Clone)]
-struct Fake {
+pub(crate) struct Fake {
     ready: bool,
     events: broadcast::Sender<ClusterEvent>,
     past: Vec<ClusterEvent>,
@@ -47,7 +48,7 @@ impl StepOutput for Rows {
     }
 }
 
-fn view(id: u64, label: Option<String>) -> StepView {
+pub(crate) fn view(id: u64, label: Option<String>) -> StepView {
     StepView {
         id: StepId(id),
         program: "p".to_owned(),
@@ -95,6 +96,20 @@ impl Face for Fake {
     async fn failures(&self, _step: StepId) -> Result<Vec<FailureView>, ApiError> {
         Ok(Vec::new())
     }
+    async fn dead_letters(&self, step: StepId, filter: DeadLetterFilter) -> Result<Vec<DeadLetterView>, ApiError> {
+        let receipt = ReceiptId::conceive(step, StageId(0), 0, 0, 3, 1, 1);
+        let letter = |number| DeadLetterView {
+            number,
+            kind: DeadLetterKind::Skipped,
+            receipt,
+            item: Some(4),
+            node: "yam2".to_owned(),
+            error: "no number".to_owned(),
+            text: Some("x".to_owned()),
+            item_bytes: Some(1),
+        };
+        Ok((filter.from..filter.from + u64::from(filter.limit)).map(letter).collect())
+    }
     async fn result(&self, step: StepId) -> Result<ResultView, ApiError> {
         let output: Box<dyn StepOutput> = Box::new(Rows(if step.0 == 9 { 0 } else { 100_000 }));
         Ok(ResultView { output: Arc::new(output), complete: step.0 == 1, receipts: 3, receipts_conceived: 4 })
@@ -107,11 +122,13 @@ impl Face for Fake {
             cluster: "c".to_owned(),
             epoch: 1,
             master: NodeId(1),
+            address: "127.0.0.1:7117".to_owned(),
             build: "b".to_owned(),
             store: "memory".to_owned(),
             workers: 0,
             programs: Vec::new(),
             uptime_nanos: 0,
+            min_workers: 2,
             ready: self.ready,
         })
     }
@@ -126,7 +143,7 @@ impl Face for Fake {
     }
 }
 
-fn fake() -> Fake {
+pub(crate) fn fake() -> Fake {
     Fake { ready: true, events: broadcast::channel(16).0, past: Vec::new() }
 }
 
@@ -139,23 +156,23 @@ fn guard() -> Guard {
         local: "127.0.0.1:7118".parse().unwrap(),
         hosts: Vec::new(),
         metrics_open: false,
-        tokens: Some(Tokens::derive(&secret())),
+        tokens: Arc::new(RwLock::new(Some(Tokens::derive(&secret())))),
     }
 }
 
-struct Answer {
-    status: u16,
-    headers: axum::http::HeaderMap,
-    body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: axum::http::HeaderMap,
+    pub(crate) body: String,
 }
 
 impl Answer {
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("not JSON: {}", self.body))
     }
 }
 
-async fn ask(face: Fake, method: Method, path: &str, body: Option<(&str, String)>) -> Answer {
+pub(crate) async fn ask(face: Fake, method: Method, path: &str, body: Option<(&str, String)>) -> Answer {
     let token = Token::derive(&secret(), Role::Submit);
     let mut request = Request::builder()
         .method(method)
@@ -166,7 +183,7 @@ async fn ask(face: Fake, method: Method, path: &str, body: Option<(&str, String)
         request = request.header("content-type", *media_type);
     }
     let request = request.body(body.map_or_else(Body::empty, |(_, body)| Body::from(body))).unwrap();
-    let response = guarded(master_routes(face, Metrics::none()), guard()).oneshot(request).await.unwrap();
+    let response = guarded(routes::master(face, Metrics::none()), guard()).oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();
     let body = to_bytes(body, 64 << 20)
         .await
@@ -180,6 +197,20 @@ async fn get(path: &str) -> Answer {
 
 async fn submit(body: Value) -> Answer {
     ask(fake(), Method::POST, "/api/v1/steps", Some(("application/json", body.to_string()))).await
+}
+
+#[tokio::test]
+async fn dead_letters_come_page_by_page() {
+    let page = get("/api/v1/steps/1/dead-letters?from=5&limit=2").await;
+    assert_eq!(page.status, 200, "{}", page.body);
+    let page = page.json();
+    let told =
+        |index: usize| (page[index]["number"].as_u64(), page[index]["kind"].as_str(), page[index]["text"].as_str());
+    assert_eq!([told(0), told(1)], [5, 6].map(|number| (Some(number), Some("skipped"), Some("x"))));
+    for query in ["limit=10001", "from=9007199254740992", "from=-1", "kind=skipped"] {
+        let refused = get(&format!("/api/v1/steps/1/dead-letters?{query}")).await;
+        assert_eq!(refused.status, 400, "{query}: {}", refused.body);
+    }
 }
 
 #[tokio::test]
@@ -198,7 +229,9 @@ async fn refusals_have_a_kind_and_a_sentence() {
         ("/api/v1/steps/eleven", 400, "invalid"),
         ("/api/v1/steps/1/audit", 404, "not_found"),
         ("/api/v1/workers", 503, "stopping"),
-        ("/api/v1/receipts/nonsense", 400, "invalid"),
+        ("/api/v1/receipts/nonsense", 404, "not_found"),
+        ("/api/v1/steps/99999999999999999999", 404, "not_found"),
+        ("/api/v1/steps/%FF", 400, "invalid"),
         ("/api/v1/steps/1/receipts?limit=10001", 400, "invalid"),
         ("/api/v1/steps/1/receipts?nod=x", 400, "invalid"),
         ("/api/v1/steps/1/result?format=xml", 400, "invalid"),
@@ -233,12 +266,13 @@ async fn submissions_are_checked_before_the_master_sees_them() {
         (json!({ "program": "p", "key": "a\u{0}b" }), "control characters"),
         (json!({ "program": "p", "label": "x".repeat(257) }), "256 bytes"),
         (json!({ "program": "p", "prio": 1 }), "not a submission"),
-        (json!({ "program": "q" }), "no such program"),
     ] {
         let answer = submit(body.clone()).await;
         assert_eq!(answer.status, 400, "{body}");
         assert!(answer.body.contains(why), "{body}: {}", answer.body);
     }
+    let unknown = submit(json!({ "program": "q" })).await;
+    assert_eq!((unknown.status, unknown.json()["kind"].as_str()), (422, Some("unprocessable")));
     let huge = submit(json!({ "program": "p", "label": "x".repeat(2 << 20) })).await;
     assert_eq!((huge.status, huge.json()["kind"].as_str()), (413, Some("too_large")));
     let form = ask(fake(), Method::POST, "/api/v1/steps", Some(("text/plain", "{}".to_owned()))).await;
@@ -274,6 +308,7 @@ async fn probes_say_whether_the_master_is_ready() {
     assert_eq!(get("/readyz").await.status, 200);
     let busy = ask(Fake { ready: false, ..fake() }, Method::GET, "/readyz", None).await;
     assert_eq!(busy.status, 503);
+    assert!(busy.json()["message"].as_str().unwrap().contains("admin.min_workers"));
 }
 
 #[tokio::test]

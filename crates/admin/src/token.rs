@@ -75,28 +75,50 @@ impl fmt::Debug for Token {
     }
 }
 
-/// The tokens of all roles, as a server checks them.
+/// The tokens of all roles, as a server checks them: those of the key in force, and during a rotation those of the old key.
 #[derive(Debug, Clone)]
-pub struct Tokens([(Role, Token); 3]);
+pub struct Tokens {
+    newest: [(Role, Token); 3],
+    old: Option<[(Role, Token); 3]>,
+}
+
+/// A token that a server knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Known {
+    pub(crate) role: Role,
+    /// Whether it is derived from the old key.
+    pub(crate) old: bool,
+}
 
 impl Tokens {
     /// Derives all of them.
     #[must_use]
     pub fn derive(secret: &Secret) -> Self {
-        Self(Role::ALL.map(|role| (role, Token::derive(secret, role))))
+        Self { newest: of_all_roles(secret), old: None }
     }
 
-    /// The role of a presented token. Compares with every token in constant time, whichever matches.
-    pub(crate) fn role_of(&self, presented: &str) -> Option<Role> {
+    /// Takes those of the key before as well.
+    #[must_use]
+    pub fn with_old(self, old: Option<&Secret>) -> Self {
+        Self { old: old.map(of_all_roles), ..self }
+    }
+
+    /// What a presented token is. Compares with every token in constant time, whichever matches.
+    pub(crate) fn known(&self, presented: &str) -> Option<Known> {
         let mut found = None;
-        for (role, token) in &self.0 {
+        let old = self.old.iter().flatten().map(|it| (it, true));
+        for ((role, token), old) in old.chain(self.newest.iter().map(|it| (it, false))) {
             let equal: Choice = presented.as_bytes().ct_eq(token.expose().as_bytes());
             if bool::from(equal) {
-                found = Some(*role);
+                found = Some(Known { role: *role, old });
             }
         }
         found
     }
+}
+
+fn of_all_roles(secret: &Secret) -> [(Role, Token); 3] {
+    Role::ALL.map(|role| (role, Token::derive(secret, role)))
 }
 
 fn hex(bytes: &[u8]) -> Zeroizing<String> {
@@ -122,18 +144,31 @@ mod tests {
     fn a_token_belongs_to_one_role_and_one_secret() {
         let tokens = Tokens::derive(&secret(7));
         for role in Role::ALL {
-            assert_eq!(tokens.role_of(Token::derive(&secret(7), role).expose()), Some(role));
-            assert_eq!(tokens.role_of(Token::derive(&secret(8), role).expose()), None);
+            assert_eq!(tokens.known(Token::derive(&secret(7), role).expose()), Some(Known { role, old: false }));
+            assert_eq!(tokens.known(Token::derive(&secret(8), role).expose()), None);
         }
-        assert_eq!(tokens.role_of(""), None);
+        assert_eq!(tokens.known(""), None);
+    }
+
+    #[test]
+    fn both_keys_tokens_are_known_during_a_rotation() {
+        let tokens = Tokens::derive(&secret(8)).with_old(Some(&secret(7)));
+        for role in Role::ALL {
+            assert_eq!(tokens.known(Token::derive(&secret(8), role).expose()), Some(Known { role, old: false }));
+            assert_eq!(tokens.known(Token::derive(&secret(7), role).expose()), Some(Known { role, old: true }));
+            assert_eq!(tokens.known(Token::derive(&secret(6), role).expose()), None);
+        }
+        let same = Tokens::derive(&secret(7)).with_old(Some(&secret(7)));
+        let known = same.known(Token::derive(&secret(7), Role::Read).expose());
+        assert_eq!(known, Some(Known { role: Role::Read, old: false }), "a key that is named twice is not old");
     }
 
     #[test]
     fn a_cut_or_lengthened_token_is_none() {
         let tokens = Tokens::derive(&secret(7));
         let token = Token::derive(&secret(7), Role::Read);
-        assert_eq!(tokens.role_of(&token.expose()[..63]), None);
-        assert_eq!(tokens.role_of(&format!("{}0", token.expose())), None);
+        assert_eq!(tokens.known(&token.expose()[..63]), None);
+        assert_eq!(tokens.known(&format!("{}0", token.expose())), None);
     }
 
     #[test]

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
 use elastic_flow_dataflow::program::{IntoProgram, TypedProgram};
 use elastic_flow_dataflow::seam::Program;
+use elastic_flow_dataflow::source::Window;
 use elastic_flow_orchestrator::master::Distribute;
 use elastic_flow_orchestrator::{Interceptor, MakeItems, MethodKind, Programs};
 
@@ -110,6 +112,49 @@ impl App {
         self
     }
 
+    /// Registers a window, for `distribute.window`: a chunk may end only between two neighbours for which `ends(before, after)` is
+    /// true, and at the end of a file or of the source. So all consecutive items of one window are in one chunk.
+    ///
+    /// `ends` is over `[u8]` for lines, which it gets without their line end, over `u64` for ranges, else over the items of the
+    /// iterator; see [`Window`]. It is asked on the master, about places where a chunk has its size; from there the cut moves
+    /// forward to the first one that is allowed. A step whose source gives something else fails by name when it is opened.
+    ///
+    /// A step keeps the window that it was submitted under: a master that restarts with another configuration cuts the rest of it
+    /// like its beginning. Where it restarts with another function under that name, what is cut already stays as it is.
+    ///
+    /// ```
+    /// use elastic_flow_app::App;
+    /// use elastic_flow_dataflow::{Flow, Text};
+    ///
+    /// /// A line starts with its time, such as 2024-05-01T13:37:00.
+    /// fn by_hour(before: &[u8], after: &[u8]) -> bool {
+    ///     before.get(..13) != after.get(..13)
+    /// }
+    ///
+    /// // The longest line of each hour: every chunk has all lines of an hour, or none.
+    /// let longest = |lines: Flow<Text>| {
+    ///     lines.map_batch(usize::MAX, |chunk: Vec<Text>| {
+    ///         let hours = chunk.chunk_by(|before, after| !by_hour(before, after));
+    ///         hours.filter_map(|hour| hour.iter().max_by_key(|line| line.len()).cloned()).collect::<Vec<_>>()
+    ///     })
+    /// };
+    /// let app = App::new().program("longest", longest).window("by_hour", by_hour);
+    /// // As `main` does, of the line that the process was started with.
+    /// let line = ["longest", "config", "check", "--set", "distribute.window=by_hour"];
+    /// assert_eq!(app.main_from(line), std::process::ExitCode::SUCCESS);
+    /// ```
+    #[must_use]
+    pub fn window<T: ?Sized + 'static>(
+        mut self,
+        name: &str,
+        ends: impl Fn(&T, &T) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        if let Err(error) = self.programs.register_window(Window::new(name, ends)) {
+            self.wrong.push(error.to_string());
+        }
+        self
+    }
+
     /// Runs the command line of this process. The last thing in `main`.
     #[must_use]
     pub fn main(self) -> ExitCode {
@@ -123,6 +168,9 @@ impl App {
         I: IntoIterator<Item = T>,
         T: Into<OsString> + Clone,
     {
+        let line: Vec<OsString> = line.into_iter().map(Into::into).collect();
+        let program =
+            line.first().map(Path::new).and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
         let cli = match Cli::try_parse_from(line) {
             Ok(cli) => cli,
             Err(error) => {
@@ -131,7 +179,7 @@ impl App {
                 return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(exit_code::USAGE));
             }
         };
-        match self.check().and_then(|()| commands::dispatch(&self, &cli)) {
+        match self.check().and_then(|()| commands::dispatch(&self, &cli, program.as_deref().unwrap_or("program"))) {
             Ok(code) => ExitCode::from(code),
             Err(failure) => {
                 output::complain(&failure.to_string());
@@ -173,6 +221,17 @@ impl App {
                 Err(Failure::usage(format!("distribute.method is {name:?}, but has to be one of {}", known.join(", "))))
             }
         }
+    }
+
+    pub(crate) fn find_window(&self, name: &str) -> Result<(), Failure> {
+        if self.programs.window(name).is_some() {
+            return Ok(());
+        }
+        let mut known = self.programs.window_names();
+        // The nearest first: it is the one that was meant, if any.
+        known.sort_by_key(|known| strsim::damerau_levenshtein(known, name));
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        Err(Failure::usage(format!("distribute.window is {name:?}, but this program has registered {known}")))
     }
 
     pub(crate) fn find_store(&self, name: &str) -> Option<&StoreFactory> {

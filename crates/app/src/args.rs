@@ -43,6 +43,8 @@ pub(crate) struct Common {
 pub(crate) enum Command {
     /// Starts a master and workers here, runs one step, prints its result, and leaves nothing behind
     Run(Run),
+    /// Runs whatever [servers] of the configuration says this server is: the same command on every server
+    Start(Start),
     /// Runs a master until it is stopped
     Master(Master),
     /// Runs a worker until it is stopped
@@ -71,6 +73,9 @@ pub(crate) enum Command {
     /// Lists the receipts of a step
     #[cfg(feature = "admin")]
     Receipts(Receipts),
+    /// Lists what a step set aside: items that its program skipped, and chunks
+    #[cfg(feature = "admin")]
+    DeadLetters(OneStep),
     /// Lists the workers of a running master
     #[cfg(feature = "admin")]
     Workers(AdminUrl),
@@ -81,9 +86,17 @@ pub(crate) enum Command {
     /// Makes keys
     #[command(subcommand)]
     Key(Key),
-    /// Checks the configuration
+    /// Prints the bearer token that the HTTP interface takes, derived from the key
+    #[cfg(feature = "admin")]
+    Token(Token),
+    /// Checks and shows the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Looks at the store of a stopped master, and tidies it
+    #[command(subcommand)]
+    Store(StoreCommand),
+    /// Prints what makes a shell complete this command line
+    Completions(Completions),
 }
 
 /// What a step runs.
@@ -132,11 +145,30 @@ pub(crate) struct Run {
     pub(crate) store: Option<String>,
 }
 
+/// Where a node is found.
 #[derive(Debug, Clone, Default, Args)]
-pub(crate) struct Master {
-    /// Where workers connect [default: 127.0.0.1:7117]
+pub(crate) struct Place {
+    /// Where a master takes workers [default: 127.0.0.1:7117]; a worker of this version listens nowhere
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<String>,
+    /// The address that others are told, if it is another than the one that it listens on or connects from
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) advertise: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Start {
+    /// Its entry in [servers] of the configuration [default: the host's name]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Master {
+    #[command(flatten)]
+    pub(crate) place: Place,
     /// Where the HTTP interface listens [default: 127.0.0.1:7118]
     #[cfg(feature = "admin")]
     #[arg(long, value_name = "ADDR")]
@@ -154,6 +186,8 @@ pub(crate) struct Worker {
     /// The master's address [default: that of the master in [servers], else 127.0.0.1:7117]
     #[arg(long, value_name = "ADDR")]
     pub(crate) master: Option<String>,
+    #[command(flatten)]
+    pub(crate) place: Place,
     /// Its name; an entry of [servers] in the configuration fills in the rest [default: the host's name and process id]
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
@@ -282,10 +316,63 @@ pub(crate) enum Key {
     },
 }
 
+/// What a token allows.
+#[cfg(feature = "admin")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TokenRole {
+    /// To look
+    Read,
+    /// To submit, cancel and replay steps as well
+    Submit,
+    /// Everything
+    Admin,
+}
+
+#[cfg(feature = "admin")]
+#[derive(Debug, Args)]
+pub(crate) struct Token {
+    /// What it allows
+    #[arg(value_enum)]
+    pub(crate) role: TokenRole,
+}
+
+/// Which store.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct StoreArgs {
+    /// The store: fs:DIR, rocksdb:DIR or a registered name [default: the configured one, as for master]
+    #[arg(long, value_name = "URL")]
+    pub(crate) store: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreCommand {
+    /// Prints what each step takes: journal, payloads, results
+    Du(StoreArgs),
+    /// Reads everything and verifies each checksum; ends with 1 if something is not as it was written
+    Check(StoreArgs),
+    /// Removes what no step needs any more, and prints it
+    Gc {
+        #[command(flatten)]
+        store: StoreArgs,
+        /// Removes nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
-    /// Reads file, environment and --set, and names everything that is wrong
+    /// Reads file, environment and --set, and names everything that is wrong; then lists the addresses of every server
     Check,
+    /// Prints the configuration as it is in force, as TOML, with the origin of every value
+    Show,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// Which shell
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
 }
 
 #[cfg(test)]

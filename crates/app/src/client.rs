@@ -1,5 +1,6 @@
 //! Asking a running master over HTTP.
 
+use std::cell::Cell;
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::ToSocketAddrs;
 use std::time::Duration;
@@ -33,11 +34,14 @@ const RETURN_PAUSE: Duration = Duration::from_millis(500);
 pub(crate) struct Client {
     agent: Agent,
     base: String,
-    submit: Token,
+    /// Of the key in force, then of the one before it.
+    tokens: Vec<Token>,
+    /// Which of them the master takes.
+    taken: Cell<usize>,
 }
 
 impl Client {
-    /// A client for `http://host:port`, with a token of its own that it derives from the key.
+    /// A client for `http://host:port`, with tokens of its own that it derives from the keys.
     pub(crate) fn new(context: &Context<'_>, url: &str) -> Result<Self, Failure> {
         let Some(authority) = url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/')) else {
             return Err(Failure::usage(format!("--admin {url}: write http://host:port; this version has no TLS")));
@@ -56,7 +60,8 @@ impl Client {
                  set security.insecure_plaintext = true if that network is trusted"
             )));
         }
-        let secret = context.existing_key()?;
+        let key = context.existing_key()?;
+        let secrets = [Some(&key.secret), key.old.as_ref()];
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -67,7 +72,8 @@ impl Client {
         Ok(Self {
             agent: Agent::new_with_config(config),
             base: format!("http://{authority}/api/v1"),
-            submit: Token::derive(&secret, Role::Submit),
+            tokens: secrets.into_iter().flatten().map(|secret| Token::derive(secret, Role::Submit)).collect(),
+            taken: Cell::new(0),
         })
     }
 
@@ -78,17 +84,38 @@ impl Client {
 
     /// Tells, and reads the answer.
     pub(crate) fn post<B: Serialize, T: DeserializeOwned>(&self, path: &str, body: &B) -> Result<T, Failure> {
-        let request = self.agent.post(format!("{}{path}", self.base)).header("authorization", self.bearer());
-        read(self.check(request.send_json(body))?)
+        let send = |bearer: &str| {
+            self.agent.post(format!("{}{path}", self.base)).header("authorization", bearer).send_json(body)
+        };
+        read(self.check(self.with_token(send))?)
     }
 
     /// Asks, and leaves the answer to be read piece by piece.
     pub(crate) fn open(&self, path: &str) -> Result<Response<Body>, Failure> {
-        self.check(self.agent.get(format!("{}{path}", self.base)).header("authorization", self.bearer()).call())
+        let send = |bearer: &str| self.agent.get(format!("{}{path}", self.base)).header("authorization", bearer).call();
+        self.check(self.with_token(send))
     }
 
-    fn bearer(&self) -> String {
-        format!("Bearer {}", self.submit.expose())
+    /// Sends with the token of the newest key, and where that is not known yet or not any more, with that of the other.
+    fn with_token(
+        &self,
+        send: impl Fn(&str) -> Result<Response<Body>, ureq::Error>,
+    ) -> Result<Response<Body>, ureq::Error> {
+        let ask = |at: usize| {
+            let token = self.tokens.get(at).map_or("", Token::expose);
+            send(&format!("Bearer {token}"))
+        };
+        let taken = self.taken.get();
+        let answer = ask(taken)?;
+        let other = (taken + 1) % self.tokens.len().max(1);
+        if answer.status() != StatusCode::UNAUTHORIZED || other == taken {
+            return Ok(answer);
+        }
+        let second = ask(other)?;
+        if second.status() != StatusCode::UNAUTHORIZED {
+            self.taken.set(other);
+        }
+        Ok(second)
     }
 
     fn check(&self, answer: Result<Response<Body>, ureq::Error>) -> Result<Response<Body>, Failure> {
@@ -155,8 +182,11 @@ impl Client {
     }
 
     fn events(&self) -> Result<Events, Failure> {
-        let request = self.agent.get(format!("{}/events", self.base)).header("authorization", self.bearer());
-        let answer = self.check(request.config().timeout_per_read(Some(EVENT_SILENCE)).build().call())?;
+        let send = |bearer: &str| {
+            let request = self.agent.get(format!("{}/events", self.base)).header("authorization", bearer);
+            request.config().timeout_per_read(Some(EVENT_SILENCE)).build().call()
+        };
+        let answer = self.check(self.with_token(send))?;
         Ok(Events(BufReader::new(Box::new(answer.into_body().into_reader()))))
     }
 }

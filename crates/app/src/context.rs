@@ -1,21 +1,24 @@
 //! What a command starts from: the program's registrations, the configuration, the key, the build.
 
 use std::ffi::OsString;
-use std::net::ToSocketAddrs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use elastic_flow_dataflow::seam::Program;
 use elastic_flow_dataflow::source::DataRoots;
 use elastic_flow_orchestrator::{Interceptors, MasterConfig, NodeConfig, Programs};
-use elastic_flow_wire::Secret;
+use elastic_flow_transport::Keyring;
+use elastic_flow_wire::hello::NAME_BYTES_MAX;
 
 use crate::app::App;
 use crate::args::Common;
 use crate::build_id::build_id;
-use crate::config::{Config, ENV_LOG, Sources, is_name};
+use crate::config::{
+    Config, ConfigError, ConfigErrors, ENV_LOG, Origins, Sources, is_name, is_unspecified, split_address,
+};
 use crate::exit_code::Failure;
-use crate::key_file;
+use crate::exposure;
+use crate::keys::{Key, Reload};
 use crate::logging::{self, LogTail};
 use crate::paths::UserFolders;
 
@@ -26,28 +29,34 @@ pub(crate) struct Context<'a> {
     pub(crate) common: &'a Common,
     pub(crate) config: Config,
     pub(crate) programs: Arc<Programs>,
+    /// Where each setting comes from.
+    pub(crate) origins: Origins,
+    sources: Sources,
+    /// As it was read: `config` has what a command has settled since.
+    as_read: Config,
     folders: UserFolders,
-}
-
-/// A cluster's secret, and whether somebody gave it on purpose.
-#[derive(Debug, Clone)]
-pub(crate) struct Key {
-    pub(crate) secret: Secret,
-    pub(crate) given: bool,
 }
 
 impl<'a> Context<'a> {
     /// Reads and checks the configuration.
     pub(crate) fn new(app: &'a App, common: &'a Common, flags: Flags) -> Result<Self, Failure> {
+        let (context, errors) = Self::read(app, common, flags)?;
+        if errors.is_empty() { Ok(context) } else { Err(Failure::usage(ConfigErrors(errors).to_string())) }
+    }
+
+    /// As [`Context::new`], but with what is wrong beside what could be read.
+    pub(crate) fn read(app: &'a App, common: &'a Common, flags: Flags) -> Result<(Self, Vec<ConfigError>), Failure> {
         let sources = Sources {
             file: common.config.clone(),
             environment: std::env::vars_os().collect(),
             sets: common.sets.clone(),
             flags: flags.0,
         };
-        let config = sources.load().map_err(|errors| Failure::usage(errors.to_string()))?;
+        let (config, origins, errors) = sources.load_all();
         let folders = UserFolders::from_environment(|name| std::env::var_os(name));
-        Ok(Self { app, common, config, programs: app.programs()?, folders })
+        let programs = app.programs()?;
+        let as_read = config.clone();
+        Ok((Self { app, common, config, programs, origins, sources, as_read, folders }, errors))
     }
 
     /// Starts the log.
@@ -83,30 +92,33 @@ impl<'a> Context<'a> {
         named.collect()
     }
 
+    /// The configured window, if there is one; its name.
+    pub(crate) fn window(&self) -> Result<Option<&str>, Failure> {
+        let name = self.config.window.as_deref();
+        name.map(|name| self.app.find_window(name).map(|()| name)).transpose()
+    }
+
+    /// Refuses names in a master's configuration under which nothing is registered.
+    pub(crate) fn check_names(&self) -> Result<(), Failure> {
+        self.interceptors()?;
+        self.app.find_method(&self.config.method)?;
+        self.window().map(drop)
+    }
+
     /// The key of this cluster: the file named on purpose, else the user's own, made at the first start.
     pub(crate) fn key(&self) -> Result<Key, Failure> {
-        let usage = |error: key_file::KeyFileError| Failure::usage(error.to_string());
-        match &self.config.security.key_file {
-            Some(path) => Ok(Key { secret: key_file::read(path).map_err(usage)?, given: true }),
-            None => {
-                let path = self.own_key_file()?;
-                Ok(Key { secret: key_file::read_or_create(&path).map_err(usage)?, given: false })
-            }
-        }
+        Key::load(&self.config.security, &self.folders, true).map_err(|error| Failure::usage(error.to_string()))
     }
 
     /// The key of a cluster that runs already: never made anew.
     #[cfg(feature = "admin")]
-    pub(crate) fn existing_key(&self) -> Result<Secret, Failure> {
-        let path = match &self.config.security.key_file {
-            Some(path) => path.clone(),
-            None => self.own_key_file()?,
-        };
-        key_file::read(&path).map_err(|error| Failure::usage(error.to_string()))
+    pub(crate) fn existing_key(&self) -> Result<Key, Failure> {
+        Key::load(&self.config.security, &self.folders, false).map_err(|error| Failure::usage(error.to_string()))
     }
 
-    fn own_key_file(&self) -> Result<PathBuf, Failure> {
-        self.folders.key_file().ok_or_else(|| Failure::usage(key_file::KeyFileError::NoPlace.to_string()))
+    /// Reads the keys of a node anew, which uses `addresses` and takes its keys from `ring`.
+    pub(crate) fn reload(&self, addresses: Vec<(&'static str, String)>, ring: Keyring) -> Reload {
+        Reload::new(&self.sources, &self.folders, &self.as_read, addresses, ring)
     }
 
     /// Where a master keeps its store if nothing says otherwise.
@@ -120,40 +132,23 @@ impl<'a> Context<'a> {
         })
     }
 
-    /// Refuses an address beyond loopback unless a key was given on purpose and plain text is allowed there.
-    /// Says whether it lies beyond.
-    pub(crate) fn check_exposure(&self, what: &str, address: &str, key: &Key) -> Result<bool, Failure> {
-        match address.to_socket_addrs() {
-            Ok(resolved) if resolved.clone().all(|address| address.ip().is_loopback()) => return Ok(false),
-            Ok(_) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => {
-                return Err(Failure::usage(format!("{what} {address} is not an address: write host:port")));
-            }
-            // A name that nobody knows yet is not this machine's.
-            Err(_) => {}
+    /// Refuses addresses beyond loopback unless a key was given on purpose and plain text is allowed there. Says whether one lies
+    /// beyond.
+    pub(crate) fn check_exposure(&self, addresses: &[(&str, String)], key: &Key) -> Result<bool, Failure> {
+        let mut beyond = false;
+        for (what, address) in addresses {
+            beyond |= exposure::check(what, address, key.given, &self.config.security)?;
         }
-        if !key.given {
-            return Err(Failure::usage(format!(
-                "{what} {address} lies beyond this machine, which takes a key given on purpose: make one with `key new FILE`, \
-                 copy it to every server, and name it in security.key_file or ELASTIC_FLOW_KEY_FILE"
-            )));
-        }
-        if !self.config.security.insecure_plaintext {
-            return Err(Failure::usage(format!(
-                "{what} {address} lies beyond this machine, and this version does not encrypt: stay on 127.0.0.1, or set \
-                 security.insecure_plaintext = true if that network is trusted (every frame is still authenticated)"
-            )));
-        }
-        Ok(true)
+        Ok(beyond)
     }
 
     /// What every node needs.
-    pub(crate) fn node(&self, name: String, key: Key, build: u128) -> NodeConfig {
+    pub(crate) fn node(&self, name: String, keys: Keyring, key_given: bool, build: u128) -> NodeConfig {
         NodeConfig {
             cluster: self.config.cluster.clone(),
             name,
-            secret: Some(key.secret),
-            key_given: key.given,
+            keys,
+            key_given,
             compress: self.config.compress,
             heartbeat_every: self.config.heartbeat.every,
             dead_after: self.config.heartbeat.dead_after,
@@ -163,15 +158,24 @@ impl<'a> Context<'a> {
         }
     }
 
-    pub(crate) fn master_config(&self, node: NodeConfig, listen: String) -> Result<MasterConfig, Failure> {
+    pub(crate) fn master_config(
+        &self,
+        node: NodeConfig,
+        listen: String,
+        advertise: Option<String>,
+    ) -> Result<MasterConfig, Failure> {
         Ok(MasterConfig {
             node,
             listen,
+            advertise,
             method: self.app.find_method(&self.config.method)?,
+            window: self.window()?.map(str::to_owned),
             settings: self.config.settings.clone(),
             durability: self.config.store.durability,
             keep_payloads: self.config.store.keep_payloads,
             keep_results: self.config.store.keep_results,
+            min_workers: 0,
+            expected: Vec::new(),
         })
     }
 
@@ -216,17 +220,35 @@ pub(crate) fn slots_for(nodes: u32) -> u32 {
 
 /// Checks a node's name.
 pub(crate) fn checked_name(name: String) -> Result<String, Failure> {
-    if is_name(&name) {
+    if is_name(&name) && name.len() <= NAME_BYTES_MAX {
         return Ok(name);
     }
-    Err(Failure::usage(format!("{name:?} is no name: it consists of 1 to 128 letters, digits, '.', '_' and '-'")))
+    let of = format!("1 to {NAME_BYTES_MAX} letters, digits, '.', '_' and '-'");
+    Err(Failure::usage(format!("{name:?} is no name of a node: that consists of {of}")))
 }
 
-/// `HOST-PID`, for a worker that has no name.
+/// Checks the address that others are told.
+pub(crate) fn checked_advertise(address: Option<String>) -> Result<Option<String>, Failure> {
+    match address.as_deref().map(split_address) {
+        Some(Some((host, port))) if port != 0 && !is_unspecified(host) => Ok(address),
+        Some(_) => Err(Failure::usage(format!(
+            "--advertise {}: others need a host and a port that they can connect to: HOST:PORT",
+            address.unwrap_or_default()
+        ))),
+        None => Ok(None),
+    }
+}
+
+/// The name of this machine, as far as it can be that of a node.
 pub(crate) fn host_name() -> String {
     let uname = rustix::system::uname();
     let host = uname.nodename().to_string_lossy();
-    let host: String = host.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')).take(64).collect();
+    host.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')).take(64).collect()
+}
+
+/// `HOST-PID`, for a worker that has no name.
+pub(crate) fn name_of_process() -> String {
+    let host: String = host_name().chars().filter(|c| *c != '.').take(48).collect();
     format!("{}-{}", if host.is_empty() { "worker" } else { &host }, std::process::id())
 }
 

@@ -2,24 +2,24 @@
 
 use std::sync::Arc;
 
-use elastic_flow_admin::{AdminConfig, AdminServer, Metrics, Tokens};
+use elastic_flow_admin::{AdminConfig, AdminServer, Metrics};
 use elastic_flow_orchestrator::config::RenderMetrics;
 use elastic_flow_orchestrator::{Master, Worker};
-use elastic_flow_wire::Secret;
 
 use crate::context::Context;
 use crate::exit_code::Failure;
+use crate::keys::Key;
 
 /// The master's face.
 pub(crate) async fn master(
     context: &Context<'_>,
     listen: &str,
     master: &Master,
-    secret: &Secret,
+    key: &Key,
     metrics: Metrics,
 ) -> Result<AdminServer, Failure> {
     let config = config(context, listen);
-    let started = AdminServer::master(&config, master.handle(), Some(Tokens::derive(secret)), metrics).await;
+    let started = AdminServer::master(&config, master.handle(), Some(key.tokens()), metrics).await;
     started.map_err(|error| Failure::usage(error.to_string()))
 }
 
@@ -27,14 +27,14 @@ pub(crate) async fn master(
 pub(crate) async fn worker(
     context: &Context<'_>,
     listen: &str,
-    secret: &Secret,
+    key: &Key,
     metrics: Metrics,
     worker: &Arc<Worker>,
 ) -> Result<AdminServer, Failure> {
     let config = config(context, listen);
     let worker = Arc::downgrade(worker);
     let ready = move || worker.upgrade().is_some_and(|worker| worker.is_connected());
-    let started = AdminServer::worker(&config, ready, Some(Tokens::derive(secret)), metrics).await;
+    let started = AdminServer::worker(&config, ready, Some(key.tokens()), metrics).await;
     started.map_err(|error| Failure::usage(error.to_string()))
 }
 

@@ -6,8 +6,10 @@
 //!
 //! Modules in reading order:
 //! - [`app`]: the builder; `args`: the command line; `commands`: one file a command; `context`: what they start from;
-//! - [`config`]: file, environment and flags, checked as a whole; [`key_file`]: where the secret lies; `paths`: the user's folders;
-//! - `children`: the worker processes of `run`; `signals`: stopping; `face`: the HTTP face; `client`: asking a master;
+//! - [`config`]: file, environment and flags, checked as a whole; `paths`: the user's folders;
+//! - [`key_file`]: where a secret lies; `keys`: those of a node, and how they are replaced; `exposure`: what takes a key;
+//! - `limits`: what the system lets a node have;
+//! - `children`: the worker processes of `run`; `signals`: stopping and new keys; `face`: the HTTP face; `client`: asking a master;
 //! - [`logging`], `progress`, `output`, `tables`: what people and programs get to see;
 //! - [`exit_code`], [`build_id`], [`stores`].
 
@@ -21,10 +23,13 @@ mod commands;
 pub mod config;
 mod context;
 pub mod exit_code;
+mod exposure;
 #[cfg(feature = "admin")]
 mod face;
 mod inputs;
 pub mod key_file;
+mod keys;
+mod limits;
 pub mod logging;
 mod output;
 mod paths;

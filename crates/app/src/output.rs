@@ -97,6 +97,30 @@ pub(crate) fn json_line<T: serde::Serialize>(value: &T) -> Result<(), Failure> {
     })
 }
 
+/// Writes rows in columns, the last one as long as it is. Cells of one row share a line: control characters are shown, not sent.
+pub(crate) fn table(out: &mut dyn Write, heads: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| tame(cell)).collect()).collect();
+    let width = |column: usize, head: &str| {
+        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+        cells.max().unwrap_or(0).max(head.len())
+    };
+    let widths: Vec<usize> = heads.iter().enumerate().map(|(column, head)| width(column, head)).collect();
+    let heads: Vec<String> = heads.iter().map(|head| (*head).to_owned()).collect();
+    for row in std::iter::once(&heads).chain(&rows) {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            line.push_str(&format!("{cell:<width$}  "));
+        }
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    Ok(())
+}
+
+/// Without what could upset a terminal.
+pub(crate) fn tame(cell: &str) -> String {
+    cell.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
 /// Says what is wrong on standard error.
 pub(crate) fn complain(message: &str) {
     writeln!(io::stderr(), "error: {message}").ok();
@@ -166,5 +190,13 @@ mod tests {
         write_file(&link, |out| out.write_all(b"new")).expect("it is written");
         assert!(link.is_symlink());
         assert_eq!(std::fs::read(&path).unwrap(), b"new");
+    }
+
+    #[test]
+    fn columns_line_up_and_control_characters_are_not_sent() {
+        let rows = [vec!["1".to_owned(), "\u{1b}[2Jx".to_owned()], vec!["100".to_owned(), "é".to_owned()]];
+        let mut out = Vec::new();
+        table(&mut out, &["N", "TEXT"], &rows).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "N    TEXT\n1    \u{fffd}[2Jx\n100  é\n");
     }
 }

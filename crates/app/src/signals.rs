@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM: the first asks to stop, a second one ends the process at once.
+//! Ctrl-C and SIGTERM: the first asks to stop, a second one ends the process at once. SIGHUP: the keys are read anew.
 
 use std::io;
 
@@ -44,6 +44,28 @@ impl StopSignals {
             _ = self.recv() => end_process(INTERRUPTED),
             done = stop => done,
         }
+    }
+}
+
+/// SIGHUP, from the moment this is made; it does not end the process any more.
+#[derive(Debug)]
+pub(crate) struct HangUp(Signal);
+
+impl HangUp {
+    /// Takes the signal over.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self(signal(SignalKind::hangup())?))
+    }
+
+    /// Waits for the next one.
+    ///
+    /// # Cancel safety
+    /// No signal is lost; several that come at once may be one.
+    pub(crate) async fn recv(&mut self) {
+        self.0.recv().await;
     }
 }
 

@@ -1,4 +1,4 @@
-//! Opening the store that a URL means.
+//! Opening the store that a URL means: for a master, or beside one that has stopped.
 
 use std::sync::Arc;
 
@@ -39,4 +39,85 @@ pub(crate) fn open(app: &App, url: &str) -> Result<Arc<dyn Store>, Failure> {
         }
     };
     opened.map_err(|error| Failure::usage(format!("cannot open the store {url}: {error}")))
+}
+
+/// What the store of a stopped master is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To look: where the store can, nothing in it changes.
+    Look,
+    /// To change it, as its owner.
+    Own,
+}
+
+/// The store of a stopped master.
+#[derive(Debug)]
+pub(crate) struct Stopped {
+    pub(crate) store: Arc<dyn Store>,
+    /// What a crash had left in it, in words; removed if it was opened as its owner.
+    pub(crate) unfinished: Vec<String>,
+}
+
+/// Why the store of a stopped master was not opened.
+#[derive(Debug)]
+pub(crate) enum StoppedError {
+    /// It is not there, is held, or is none that this program has.
+    Refused(Failure),
+    /// It is damaged.
+    Corrupt(StoreError),
+}
+
+impl From<StoreError> for StoppedError {
+    fn from(error: StoreError) -> Self {
+        if matches!(error, StoreError::Corrupt { .. }) {
+            Self::Corrupt(error)
+        } else {
+            Self::Refused(Failure::usage(format!("cannot open the store: {error}")))
+        }
+    }
+}
+
+/// Opens a store that is there; its lock keeps masters away meanwhile, and is refused while one runs. Blocks.
+pub(crate) fn open_stopped(app: &App, url: &str, purpose: Purpose) -> Result<Stopped, StoppedError> {
+    let refused = |message: String| StoppedError::Refused(Failure::usage(message));
+    match url.parse()? {
+        StoreUrl::Memory => {
+            Err(refused("a memory store is gone with its master: name another with --store".to_owned()))
+        }
+        #[cfg(feature = "store-fs")]
+        StoreUrl::Fs(folder) => open_stopped_fs(&folder, purpose),
+        // RocksDB makes whatever is not there, and mends its log whatever it is opened for.
+        StoreUrl::Rocksdb(folder) if cfg!(feature = "store-rocksdb") && !folder.join("CURRENT").exists() => Err(
+            refused(format!("there is no store in {}: name the one that a master was started on", folder.display())),
+        ),
+        _ => {
+            let store = open(app, url).map_err(StoppedError::Refused)?;
+            Ok(Stopped { store, unfinished: Vec::new() })
+        }
+    }
+}
+
+#[cfg(feature = "store-fs")]
+fn open_stopped_fs(folder: &std::path::Path, purpose: Purpose) -> Result<Stopped, StoppedError> {
+    use elastic_flow_store_fs::{FsOptions, FsStore};
+
+    let (store, found) = match purpose {
+        Purpose::Look => FsStore::look(folder)?,
+        Purpose::Own => {
+            // A folder where no store is must not become one.
+            drop(FsStore::look(folder)?);
+            FsStore::open(folder, FsOptions::default())?
+        }
+    };
+    let torn = found.torn_tail.as_ref().map(|torn| {
+        format!(
+            "{} bytes of a batch that was not finished, in {} from byte {}",
+            torn.bytes,
+            torn.path.display(),
+            torn.offset
+        )
+    });
+    let files = (found.temp_files > 0).then(|| format!("{} temporary files", found.temp_files));
+    let segments = (found.old_segments > 0).then(|| format!("{} segments of a former journal", found.old_segments));
+    Ok(Stopped { store: Arc::new(store), unfinished: [torn, files, segments].into_iter().flatten().collect() })
 }

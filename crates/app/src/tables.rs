@@ -3,33 +3,12 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use elastic_flow_orchestrator::api::{ReceiptView, StepView, WorkerView};
+use elastic_flow_orchestrator::api::{DeadLetterView, ReceiptView, StepView, WorkerView};
 
-use crate::output::time;
+use crate::output::{tame, time};
 use crate::progress::size;
 
-/// Writes rows in columns, the last one as long as it is. Cells of one row share a line: control characters are shown, not sent.
-pub(crate) fn write(out: &mut dyn Write, heads: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
-    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| tame(cell)).collect()).collect();
-    let width = |column: usize, head: &str| {
-        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
-        cells.max().unwrap_or(0).max(head.len())
-    };
-    let widths: Vec<usize> = heads.iter().enumerate().map(|(column, head)| width(column, head)).collect();
-    let heads: Vec<String> = heads.iter().map(|head| (*head).to_owned()).collect();
-    for row in std::iter::once(&heads).chain(&rows) {
-        let mut line = String::new();
-        for (cell, width) in row.iter().zip(&widths) {
-            line.push_str(&format!("{cell:<width$}  "));
-        }
-        writeln!(out, "{}", line.trim_end())?;
-    }
-    Ok(())
-}
-
-fn tame(cell: &str) -> String {
-    cell.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
-}
+pub(crate) use crate::output::table as write;
 
 pub(crate) fn steps(out: &mut dyn Write, steps: &[StepView]) -> io::Result<()> {
     let rows: Vec<Vec<String>> = steps
@@ -86,6 +65,7 @@ pub(crate) fn step(out: &mut dyn Write, step: &StepView) -> io::Result<()> {
         line("chunks", &format!("{} of {}{all}", progress.chunks_done, progress.chunks))?;
         line("open", &progress.chunks_open.to_string())?;
         line("set aside", &progress.chunks_set_aside.to_string())?;
+        line("skipped", &progress.items_skipped.to_string())?;
         line("sent again", &progress.retried.to_string())?;
         line("bytes", &size(progress.bytes_done))?;
         line("items", &progress.entries_done.to_string())?;
@@ -98,6 +78,11 @@ pub(crate) fn workers(out: &mut dyn Write, workers: &[WorkerView]) -> io::Result
     let rows: Vec<Vec<String>> = workers
         .iter()
         .map(|worker| {
+            let dash = || "-".to_owned();
+            if !worker.joined {
+                let address = if worker.address.is_empty() { dash() } else { worker.address.clone() };
+                return vec![worker.name.clone(), "not joined".to_owned(), address, dash(), dash(), dash(), dash()];
+            }
             let state = match (worker.same_build, worker.draining) {
                 (_, true) => "leaving",
                 (false, _) => "other build",
@@ -139,6 +124,19 @@ pub(crate) fn receipt_row(receipt: &ReceiptView) -> Vec<String> {
     ]
 }
 
+pub(crate) const DEAD_LETTER_HEADS: [&str; 6] = ["RECEIPT", "ITEM", "KIND", "NODE", "ERROR", "TEXT"];
+
+pub(crate) fn dead_letter_row(letter: &DeadLetterView) -> Vec<String> {
+    vec![
+        letter.receipt.to_string(),
+        letter.item.map_or_else(|| "-".to_owned(), |item| item.to_string()),
+        letter.kind.name().to_owned(),
+        letter.node.clone(),
+        letter.error.clone(),
+        letter.text.clone().unwrap_or_else(|| "-".to_owned()),
+    ]
+}
+
 /// A span for people, to the millisecond.
 fn duration(nanos: u64) -> String {
     humantime::format_duration(Duration::from_millis(nanos / 1_000_000)).to_string()
@@ -147,14 +145,6 @@ fn duration(nanos: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn columns_line_up_and_control_characters_are_not_sent() {
-        let rows = [vec!["1".to_owned(), "\u{1b}[2Jx".to_owned()], vec!["100".to_owned(), "é".to_owned()]];
-        let mut out = Vec::new();
-        write(&mut out, &["N", "TEXT"], &rows).unwrap();
-        assert_eq!(String::from_utf8(out).unwrap(), "N    TEXT\n1    \u{fffd}[2Jx\n100  é\n");
-    }
 
     #[test]
     fn times_are_utc_and_spans_are_short() {

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 
 use bytes::Bytes;
 use elastic_flow_wire::BatchReader;
-use elastic_flow_wire::message::FailureKind;
+use elastic_flow_wire::message::{FailureKind, ItemKind};
 use memchr::{memchr, memchr_iter};
 use serde::Deserialize;
 
@@ -19,6 +19,8 @@ use crate::text::{ByteKey, Span, Text, fold_spans};
 
 /// Numbers of a range, and encoded items, between two looks at the stop flag.
 const ITEMS_PER_TICK: u64 = 4096;
+/// Bytes of the length before an encoded text.
+const LENGTH_BYTES: usize = 8;
 
 /// The items that enter a stage: of a source, or of the global reduction before it.
 pub struct Input<T> {
@@ -70,7 +72,10 @@ impl<T: Data> Chain for Input<T> {
                     None => acc,
                 })
             }
-            Feed::Items { body } => each_encoded(run, &body, acc, f),
+            Feed::Items { body } => {
+                let text = is_text::<T>() || TypeId::of::<T>() == TypeId::of::<String>();
+                each_encoded(run, &body, if text { ItemKind::Text } else { ItemKind::Encoded }, acc, f)
+            }
             Feed::Range(range) if TypeId::of::<T>() == TypeId::of::<u64>() => {
                 run.set_bytes(Feed::Range(range.clone()).bytes_read());
                 each_number(run, range.start, range.end, acc, |acc, number| match cast(number) {
@@ -93,7 +98,9 @@ impl<T: Data> Chain for Input<T> {
             Feed::Lines(blocks) => each_line(run, blocks, acc, |acc, block, start, end| {
                 f(acc, Span::new(block.get(start..).unwrap_or_default(), end - start))
             }),
-            Feed::Items { body } => each_encoded(run, &body, acc, |acc, ByteKey(bytes)| f(acc, Span::whole(bytes))),
+            Feed::Items { body } => {
+                each_encoded(run, &body, ItemKind::Text, acc, |acc, ByteKey(bytes)| f(acc, Span::whole(bytes)))
+            }
             Feed::Range(_) => refuse::<T, A>(run, "a range of `u64`", acc),
         }
     }
@@ -113,7 +120,9 @@ impl<T: Data> Chain for Input<T> {
                 run.set_position(run.position() + lines);
                 acc
             }),
-            Feed::Items { body } => each_encoded(run, &body, acc, |acc, ByteKey(bytes)| fold_spans(bytes, acc, &mut f)),
+            Feed::Items { body } => {
+                each_encoded(run, &body, ItemKind::Text, acc, |acc, ByteKey(bytes)| fold_spans(bytes, acc, &mut f))
+            }
             Feed::Range(_) => refuse::<T, A>(run, "a range of `u64`", acc),
         }
     }
@@ -181,7 +190,7 @@ fn each_line<A>(
             let length = memchr(b'\n', rest).unwrap_or(rest.len());
             run.set_position(line);
             acc = f(acc, block, start, start + length);
-            if run.is_halted() {
+            if run.is_halted_after(ItemKind::Text, || block.get(start..start + length).unwrap_or_default()) {
                 return acc;
             }
             line += 1;
@@ -197,6 +206,7 @@ fn each_line<A>(
 fn each_encoded<'de, A, T: Deserialize<'de>>(
     run: &ChunkRun<'_>,
     body: &'de Bytes,
+    kind: ItemKind,
     acc: A,
     mut f: impl FnMut(A, T) -> A,
 ) -> A {
@@ -211,8 +221,12 @@ fn each_encoded<'de, A, T: Deserialize<'de>>(
     };
     while !run.is_halted() {
         run.set_position(position);
+        let before = reader.rest();
         match reader.next_item() {
-            Ok(Some(item)) => acc = f(acc, item),
+            Ok(Some(item)) => {
+                acc = f(acc, item);
+                run.is_halted_after(kind, || item_bytes(kind, before, reader.rest()));
+            }
             Ok(None) => break,
             Err(error) => {
                 run.fail_item(FailureKind::Decode, error.to_string());
@@ -227,6 +241,15 @@ fn each_encoded<'de, A, T: Deserialize<'de>>(
     run.tick(position % ITEMS_PER_TICK);
     run.set_bytes(body.len() as u64);
     acc
+}
+
+/// The bytes of the item between two places of a batch; a text's without its length in front.
+fn item_bytes<'a>(kind: ItemKind, before: &'a [u8], after: &[u8]) -> &'a [u8] {
+    let item = before.get(..before.len().saturating_sub(after.len())).unwrap_or_default();
+    match kind {
+        ItemKind::Text => item.get(LENGTH_BYTES..).unwrap_or_default(),
+        ItemKind::Encoded => item,
+    }
 }
 
 /// Folds consecutive numbers.

@@ -4,9 +4,11 @@
 //! sees a [`seam::Program`], whose stages take encoded chunks and give encoded segments, and whose aggregator merges those.
 //!
 //! Modules in reading order:
-//! - [`flow`], [`operators`]: what a user writes; [`text`]: byte strings that flow without being copied;
+//! - [`flow`], [`operators`]: what a user writes; [`flow_error`]: what its errors mean; [`text`]: byte strings that flow
+//!   without being copied;
 //! - [`chain`], [`input`]: operators fused into one fold over a chunk; [`keyed`], [`total`]: reductions, the borders of a stage;
 //! - [`program`], [`params`], [`plan`]: a flow function with its name, parameters and plan;
+//! - [`skips`]: what is kept of items that are set aside;
 //! - [`aggregate`]: how results become one value; [`mod@format`]: how it is written;
 //! - [`source`]: what a step reads, and how it is cut;
 //! - [`seam`]: the object-safe border between all this and the rest; [`error`]: what can be wrong.
@@ -16,6 +18,7 @@ mod built;
 pub mod chain;
 pub mod error;
 pub mod flow;
+pub mod flow_error;
 pub mod format;
 pub mod input;
 pub mod keyed;
@@ -27,6 +30,7 @@ pub mod program;
 mod reduction;
 mod run;
 pub mod seam;
+pub mod skips;
 pub mod source;
 mod stage;
 mod table;
@@ -35,6 +39,7 @@ pub mod total;
 
 pub use chain::{Chain, Data};
 pub use flow::{Flow, Single};
+pub use flow_error::{FlowError, FlowResult, FlowResultExt};
 pub use format::Format;
 pub use keyed::Key;
 pub use params::Params;

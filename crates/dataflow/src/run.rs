@@ -4,9 +4,12 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::Ordering;
 
-use elastic_flow_wire::message::FailureKind;
+use elastic_flow_receipt::ReceiptId;
+use elastic_flow_wire::message::{FailureKind, ItemKind};
 
+use crate::flow_error::{IntoFlowError, Verdict};
 use crate::seam::TaskContext;
+use crate::skips::Skips;
 use crate::source::{Feed, SourceError};
 
 /// One chunk on its way through a stage. Handed down the chain; only the engine makes one.
@@ -14,12 +17,16 @@ use crate::source::{Feed, SourceError};
 #[expect(unnameable_types, reason = "the engine's own: users see it in hidden methods only")]
 pub struct ChunkRun<'a> {
     context: &'a TaskContext,
+    skips: &'a Skips,
+    receipt: ReceiptId,
     input: u16,
     feed: RefCell<Option<Feed>>,
     /// The item that is at work, from 0; at the end their number.
     position: Cell<u64>,
     bytes: Cell<u64>,
     halted: Cell<bool>,
+    /// Whether it is halted, or the item at work was skipped.
+    disturbed: Cell<bool>,
     failure: RefCell<Option<ChunkFailure>>,
 }
 
@@ -30,17 +37,28 @@ pub(crate) enum ChunkFailure {
     Stopped,
     /// It failed.
     Failed { kind: FailureKind, item: Option<u64>, message: String },
+    /// The task has skipped more items than may be in its whole step.
+    TooManySkips,
 }
 
 impl<'a> ChunkRun<'a> {
-    pub(crate) fn new(context: &'a TaskContext, input: u16, feed: Feed) -> Self {
+    pub(crate) fn new(
+        context: &'a TaskContext,
+        skips: &'a Skips,
+        (receipt, input): (ReceiptId, u16),
+        feed: Feed,
+    ) -> Self {
+        skips.begin();
         Self {
             context,
+            skips,
+            receipt,
             input,
             feed: RefCell::new(Some(feed)),
             position: Cell::new(0),
             bytes: Cell::new(0),
             halted: Cell::new(false),
+            disturbed: Cell::new(false),
             failure: RefCell::new(None),
         }
     }
@@ -73,6 +91,16 @@ impl<'a> ChunkRun<'a> {
         self.halted.get()
     }
 
+    /// To be called by an input after each item, with what makes the item's bytes: whether nothing more is wanted.
+    #[inline]
+    pub(crate) fn is_halted_after<'b>(&self, kind: ItemKind, body: impl FnOnce() -> &'b [u8]) -> bool {
+        if self.disturbed.get() {
+            self.skips.give(kind, body());
+            self.disturbed.set(self.halted.get());
+        }
+        self.halted.get()
+    }
+
     /// Says that `items` more are done, and looks whether to stop.
     pub(crate) fn tick(&self, items: u64) {
         self.context.progress.fetch_add(items, Ordering::Relaxed);
@@ -89,6 +117,23 @@ impl<'a> ChunkRun<'a> {
     /// The first failure, if there was one.
     pub(crate) fn take_failure(&self) -> Option<ChunkFailure> {
         self.failure.borrow_mut().take()
+    }
+
+    /// Does what an error of user code asks for.
+    #[cold]
+    pub(crate) fn take_error(&self, error: impl IntoFlowError) {
+        let (verdict, message) = error.into_flow_error().into_parts();
+        match verdict {
+            Verdict::Retry => self.fail_item(FailureKind::User, message),
+            Verdict::Fail => self.fail_item(FailureKind::Fail, message),
+            Verdict::Skip => {
+                let skipped = self.skips.add(self.receipt, self.position.get(), message);
+                self.disturbed.set(true);
+                if skipped > self.context.max_skips {
+                    self.halt(ChunkFailure::TooManySkips);
+                }
+            }
+        }
     }
 
     /// Ends the chunk with a failure that belongs to the item at work.
@@ -111,6 +156,7 @@ impl<'a> ChunkRun<'a> {
     #[cold]
     fn halt(&self, failure: ChunkFailure) {
         self.halted.set(true);
+        self.disturbed.set(true);
         self.failure.borrow_mut().get_or_insert(failure);
     }
 }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use bytes::Bytes;
 use elastic_flow_receipt::{ReceiptId, StageId};
-use elastic_flow_wire::message::{ChunkRead, FailureKind, Payload, Segment, TaskChunk};
+use elastic_flow_wire::message::{ChunkRead, FailureKind, Payload, Segment, SkippedItem, TaskChunk};
 
 use crate::error::{MergeError, ProgramError, SourceError};
 use crate::format::Format;
@@ -62,6 +62,8 @@ pub struct TaskContext {
     pub progress: Arc<AtomicU64>,
     /// The attempt that runs.
     pub attempt: elastic_flow_receipt::Attempt,
+    /// Items that may be skipped in the whole step; a task that skips more alone has failed.
+    pub max_skips: u64,
 }
 
 /// A stage of a plan, as a worker runs it.
@@ -85,6 +87,8 @@ pub struct TaskOutput {
     pub chunks: Vec<ChunkRead>,
     /// One for the task where the stage combines, else one a chunk.
     pub segments: Vec<Segment>,
+    /// The items that were skipped: not in the output, and counted in what was read.
+    pub skips: Vec<SkippedItem>,
 }
 
 /// Why a task failed.

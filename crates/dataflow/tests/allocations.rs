@@ -98,6 +98,7 @@ where
         stop: Arc::new(AtomicBool::new(false)),
         progress: Arc::new(AtomicU64::new(0)),
         attempt: Attempt { epoch: 1, number: 1 },
+        max_skips: 0,
     };
     let mut aggregator = (prepared.aggregator)();
 

@@ -55,7 +55,9 @@ pub mod prelude {
     pub use elastic_flow_app::App;
     pub use elastic_flow_dataflow::aggregate::{self, Aggregate};
     pub use elastic_flow_dataflow::source::SourceSpec;
-    pub use elastic_flow_dataflow::{Chain, Flow, Format, Inputs, Single, Text, TypedProgram};
+    pub use elastic_flow_dataflow::{
+        Chain, Flow, FlowError, FlowResult, FlowResultExt, Format, Inputs, Single, Text, TypedProgram,
+    };
     pub use elastic_flow_orchestrator::{ChunkEvent, Cluster, Counts, Interceptor};
     pub use elastic_flow_queue::StepState;
     pub use elastic_flow_receipt::{Audit, ReceiptId, StepId};

@@ -9,11 +9,17 @@ use elastic_flow_queue::{OnFailure, StepState};
 use elastic_flow_receipt::{NodeId, ReceiptId, StepId};
 use serde::{Deserialize, Serialize};
 
+/// What keys and labels consist of, as a regular expression.
+#[cfg(feature = "schema")]
+const WITHOUT_CONTROLS: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
+
 /// A step as it is submitted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Submission {
     /// The registered name of the program.
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = "^[A-Za-z0-9._-]{1,128}$")))]
     pub program: String,
     /// Named inputs; empty takes the program's defaults.
     #[serde(default)]
@@ -26,14 +32,17 @@ pub struct Submission {
     pub on_failure: OnFailure,
     /// The idempotency key.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = 256), regex(pattern = WITHOUT_CONTROLS)))]
     pub key: Option<String>,
     /// For people.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = 256), regex(pattern = WITHOUT_CONTROLS)))]
     pub label: Option<String>,
 }
 
 /// A step as `steps` and `step ID` show it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct StepView {
     /// Its id.
     pub id: StepId,
@@ -69,6 +78,7 @@ pub struct StepView {
 
 /// How far a step is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Progress {
     /// Chunks conceived so far.
     pub chunks: u64,
@@ -76,6 +86,9 @@ pub struct Progress {
     pub chunks_done: u64,
     /// Chunks set aside.
     pub chunks_set_aside: u64,
+    /// Items that were skipped.
+    #[serde(default)]
+    pub items_skipped: u64,
     /// Chunks open on workers.
     pub chunks_open: u64,
     /// Whether the source has been cut to its end.
@@ -94,6 +107,7 @@ pub struct Progress {
 
 /// A failure as a step keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FailureView {
     /// The chunk, where known.
     pub receipt: Option<ReceiptId>,
@@ -113,14 +127,18 @@ pub struct FailureView {
 
 /// A worker as `workers` shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct WorkerView {
-    /// Its incarnation.
-    pub node: NodeId,
+    /// Its incarnation; none if it has not joined.
+    pub node: Option<NodeId>,
+    /// Whether it is connected. One that is not stands in `[servers]` of the master's configuration, and what else is said of it is
+    /// from there, or nothing.
+    pub joined: bool,
     /// Its name.
     pub name: String,
-    /// Its address as the master sees it.
+    /// Its address: the one that it advertises, else the host that it connected from.
     pub address: String,
-    /// Compute threads.
+    /// Compute threads; 0 if it has not joined and `[servers]` does not say.
     pub slots: u32,
     /// Whether its build equals the master's.
     pub same_build: bool,
@@ -138,6 +156,7 @@ pub struct WorkerView {
 
 /// The cluster in short.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ClusterView {
     /// Its name.
     pub cluster: String,
@@ -145,6 +164,8 @@ pub struct ClusterView {
     pub epoch: u64,
     /// The master's incarnation.
     pub master: NodeId,
+    /// Where workers reach the master: the address that it advertises, else the one that it listens on.
+    pub address: String,
     /// The master's build, as hexadecimal.
     pub build: String,
     /// The store.
@@ -155,8 +176,63 @@ pub struct ClusterView {
     pub programs: Vec<String>,
     /// Nanoseconds since the start.
     pub uptime_nanos: u64,
-    /// Whether the master takes submissions.
+    /// Workers that must be there for the cluster to count as ready: `admin.min_workers`.
+    pub min_workers: u32,
+    /// Whether the master takes submissions, and at least `min_workers` workers are there that take its work.
     pub ready: bool,
+}
+
+/// What was set aside: an item that user code skipped, or a chunk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct DeadLetterView {
+    /// Its number among those of its step, from 0: the next page begins behind that of the last one seen.
+    pub number: u64,
+    /// What it is.
+    pub kind: DeadLetterKind,
+    /// The chunk, or the item's.
+    pub receipt: ReceiptId,
+    /// The position of the item in the chunk, from 0; of a chunk that was set aside, that of the item it failed at, where known.
+    pub item: Option<u64>,
+    /// The name of the node that it was on; the master's own where no worker is concerned.
+    pub node: String,
+    /// Why.
+    pub error: String,
+    /// The item, where it was a text and is kept: its first 4,096 bytes, those that are no UTF-8 replaced.
+    pub text: Option<String>,
+    /// Bytes of the whole item, or of its encoding where it is no text; none where it is not kept.
+    pub item_bytes: Option<u64>,
+}
+
+/// What a dead letter is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum DeadLetterKind {
+    /// An item that user code skipped; the rest of its chunk is in the result.
+    Skipped,
+    /// A whole chunk; a replay runs it again.
+    SetAside,
+}
+
+impl DeadLetterKind {
+    /// For people.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Skipped => "skipped",
+            Self::SetAside => "set aside",
+        }
+    }
+}
+
+/// Which dead letters to list.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DeadLetterFilter {
+    /// From this number.
+    pub from: u64,
+    /// At most so many; 0 takes the default of 1,000.
+    pub limit: u32,
 }
 
 /// Which receipts to list.
@@ -174,6 +250,7 @@ pub struct ReceiptFilter {
 
 /// A receipt as `receipts ID` shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ReceiptView {
     /// Its id.
     pub id: ReceiptId,
@@ -225,6 +302,7 @@ impl std::fmt::Debug for ResultView {
 
 /// Something that happened, numbered without gaps from 1 within a master's life.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ClusterEvent {
     /// Its number.
     pub number: u64,
@@ -238,6 +316,7 @@ pub struct ClusterEvent {
 /// What can happen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum ClusterEventKind {
     /// A step changed its state.
     Step {

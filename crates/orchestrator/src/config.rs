@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use elastic_flow_transport::Keyring;
 use elastic_flow_wire::Compression;
 
 /// Bytes of a chunk of a split at the start of a step.
 pub const CHUNK_BYTES: u64 = 16 << 20;
+/// Items and chunks that a step may set aside, at most: each is kept, in memory and with the step's account.
+pub const MAX_SKIPS_MAX: u64 = 100_000;
 /// Smallest chunk that adaptation makes.
 pub const CHUNK_BYTES_MIN: u64 = 1 << 20;
 /// Largest chunk that adaptation makes.
@@ -48,7 +51,7 @@ pub struct Settings {
     pub max_attempts: u32,
     /// Losses of a chunk until it runs alone; one more sets it aside.
     pub max_losses: u32,
-    /// Items or chunks that may be set aside in a step that still completes.
+    /// Items and chunks that may be set aside in a step that still completes; [`MAX_SKIPS_MAX`] at most.
     pub max_skips: u64,
     /// First wait before a failed chunk is tried again; doubles up to 32 times this.
     pub retry_backoff: Duration,
@@ -89,9 +92,9 @@ pub struct NodeConfig {
     pub cluster: String,
     /// This node's name.
     pub name: String,
-    /// The cluster's secret; none only for nodes in one process.
-    pub secret: Option<elastic_flow_wire::Secret>,
-    /// Whether somebody gave that secret on purpose; one that was made by itself is good on one machine only.
+    /// The cluster's keys; whoever holds a clone can replace them while the node runs.
+    pub keys: Keyring,
+    /// Whether somebody gave the key on purpose; one that was made by itself is good on one machine only.
     pub key_given: bool,
     /// Compression of parcels.
     pub compress: Compression,
@@ -114,8 +117,12 @@ pub struct MasterConfig {
     pub node: NodeConfig,
     /// Where it listens for workers: `host:port`, port 0 chosen by the system.
     pub listen: String,
+    /// The address that it tells others, if it is another than the one that it listens on.
+    pub advertise: Option<String>,
     /// How workers are picked.
     pub method: MethodKind,
+    /// The registered window by which the sources of steps are cut, if by any. A step keeps the one that it was submitted under.
+    pub window: Option<String>,
     /// The deciding code's settings.
     pub settings: Settings,
     /// What a write to the journal has survived when it is acknowledged.
@@ -124,6 +131,21 @@ pub struct MasterConfig {
     pub keep_payloads: KeepPayloads,
     /// How long results of ended steps are kept.
     pub keep_results: Duration,
+    /// Workers that must be there for the cluster to count as ready.
+    pub min_workers: u32,
+    /// The workers that are expected: shown as not joined until they are there.
+    pub expected: Vec<ExpectedWorker>,
+}
+
+/// A worker that the configuration names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExpectedWorker {
+    /// The name under which it will join.
+    pub name: String,
+    /// The address that it will advertise, if the configuration says.
+    pub address: Option<String>,
+    /// Its compute threads, if the configuration says.
+    pub slots: Option<u32>,
 }
 
 /// When payloads of enumerable chunks go to the store.
@@ -149,6 +171,8 @@ pub struct WorkerConfig {
     pub node: NodeConfig,
     /// The master's address.
     pub master: String,
+    /// The address under which others reach this worker, if it is another than the one that the master sees.
+    pub advertise: Option<String>,
     /// Compute threads.
     pub slots: u32,
     /// The folders under which it may read splits.

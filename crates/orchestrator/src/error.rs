@@ -13,6 +13,9 @@ pub enum StartError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The configuration names a window that is not registered.
+    #[error("{0}: register it before the master starts, or configure none")]
+    UnknownWindow(String),
     /// The journal says something that this build cannot follow.
     #[error("cannot go on from the journal: {0}")]
     Recovery(String),

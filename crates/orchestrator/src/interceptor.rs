@@ -32,6 +32,8 @@ pub struct Counts {
     pub aggregated: u64,
     /// Chunks set aside.
     pub set_aside: u64,
+    /// Items skipped in results that were accepted.
+    pub items_skipped: u64,
     /// Whether the source has been cut to its end, so that `conceived` is final.
     pub source_exhausted: bool,
 }

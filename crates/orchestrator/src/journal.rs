@@ -11,8 +11,8 @@
 use bytes::Bytes;
 use elastic_flow_dataflow::seam::{Cut, SourcePart};
 use elastic_flow_queue::QueueRecord;
-use elastic_flow_receipt::{Attempt, ReceiptId, StageId, StepId};
-use elastic_flow_wire::message::{ChunkRead, FailureKind, Segment};
+use elastic_flow_receipt::{Attempt, NodeId, ReceiptId, StageId, StepId};
+use elastic_flow_wire::message::{ChunkRead, FailureKind, Segment, SkippedItem};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -89,10 +89,14 @@ pub struct DoneRecord {
     pub generation: u32,
     /// The name of the node that ran it.
     pub node: String,
+    /// Its incarnation.
+    pub incarnation: NodeId,
     /// What was read of each chunk.
     pub chunks: Vec<ChunkRead>,
     /// Its result.
     pub segments: Vec<Segment>,
+    /// The items that it skipped: they are not in the result.
+    pub skips: Vec<SkippedItem>,
 }
 
 /// A chunk that was set aside.
@@ -106,8 +110,10 @@ pub struct SetAsideRecord {
     pub item: Option<u64>,
     /// What happened.
     pub message: String,
-    /// The node's name.
+    /// The node's name; the master's own where no worker is concerned.
     pub node: String,
+    /// The worker's incarnation.
+    pub incarnation: Option<NodeId>,
     /// How often it had failed.
     pub failures: u32,
 }
@@ -233,7 +239,7 @@ fn decode_body<T: DeserializeOwned>(kind: u8, body: &[u8]) -> Result<T, RecordEr
 mod tests {
     use elastic_flow_dataflow::seam::Cover;
     use elastic_flow_queue::StepSpec;
-    use elastic_flow_wire::message::{Payload, PayloadKind};
+    use elastic_flow_wire::message::{ItemKind, KeptItem, Payload, PayloadKind};
 
     use super::*;
 
@@ -253,6 +259,8 @@ mod tests {
         };
         let read = ChunkRead { receipt: receipt(), entries: 5, bytes: 2, nanos: 9 };
         let segment = Segment { receipt: receipt(), rows: 1, digest: 7, body: Bytes::from_static(b"z") };
+        let kept = KeptItem { kind: ItemKind::Text, length: 8, body: Bytes::from_static(b"no") };
+        let skip = SkippedItem { receipt: receipt(), item: 3, error: "e".to_owned(), kept: Some(kept) };
         vec![
             ("cluster", Record::Cluster(ClusterRecord { incarnation: 1, epoch: 2 })),
             ("queue", Record::Queue(QueueRecord::Submitted { id: StepId(1), spec: StepSpec::new("p"), wall: 4 })),
@@ -282,8 +290,10 @@ mod tests {
                     stage: StageId(0),
                     generation: 0,
                     node: "w".to_owned(),
+                    incarnation: NodeId(6),
                     chunks: vec![read],
                     segments: vec![segment],
+                    skips: vec![skip],
                 }),
             ),
             (
@@ -294,6 +304,7 @@ mod tests {
                     item: Some(4),
                     message: "m".to_owned(),
                     node: "w".to_owned(),
+                    incarnation: Some(NodeId(6)),
                     failures: 4,
                 }),
             ),

@@ -6,7 +6,8 @@
 //! - [`api`]: what a master can be asked; [`config`]: settings and defaults; [`interceptor`]: user hooks;
 //! - [`journal`]: the records of the master's journal;
 //! - [`master`], [`worker`]: deciding code and shells;
-//! - [`local`]: a cluster within this process.
+//! - [`local`]: a cluster within this process;
+//! - [`offline`]: the store of a stopped master.
 
 pub mod api;
 pub mod config;
@@ -19,11 +20,12 @@ pub mod local;
 pub mod master;
 mod meters;
 mod observer;
+pub mod offline;
 mod programs;
 pub mod worker;
 
 pub use api::{ApiError, Submission};
-pub use config::{KeepPayloads, MasterConfig, MethodKind, NodeConfig, Settings, WorkerConfig};
+pub use config::{ExpectedWorker, KeepPayloads, MasterConfig, MethodKind, NodeConfig, Settings, WorkerConfig};
 pub use error::StartError;
 pub use interceptor::{ChunkEvent, Counts, Interceptor, Interceptors};
 pub use local::{Cluster, Finished, RunError};

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use elastic_flow_clock::{Clock, SystemClock};
-use elastic_flow_dataflow::source::{DataRoots, EncodedItems, ItemBatches, SourceSpec};
+use elastic_flow_dataflow::source::{DataRoots, EncodedItems, ItemBatches, SourceSpec, Window};
 use elastic_flow_dataflow::{Data, TypedProgram};
-use elastic_flow_receipt::Audit;
+use elastic_flow_receipt::{Audit, StepId};
 use elastic_flow_store::{Durability, MemoryStore, Store};
 use elastic_flow_transport::Memory;
-use elastic_flow_wire::{Compression, Secret};
+use elastic_flow_wire::{Compression, Keys, Secret};
 
-use crate::api::{ApiError, FailureView, StepView, Submission};
+use crate::api::{ApiError, DeadLetterFilter, DeadLetterView, FailureView, StepView, Submission};
 use crate::config::{KeepPayloads, MasterConfig, MethodKind, NodeConfig, Settings, WorkerConfig};
 use crate::error::StartError;
 use crate::interceptor::{Interceptor, Interceptors};
@@ -47,6 +47,7 @@ pub struct Cluster {
     slots: u32,
     settings: Settings,
     method: MethodKind,
+    window: Option<Window>,
     compress: Compression,
     params: Vec<(String, String)>,
     interceptors: Interceptors,
@@ -62,6 +63,8 @@ pub struct Finished<O> {
     pub audit: Audit,
     /// The step.
     pub step: StepView,
+    /// What it set aside: at most [`Settings::max_skips`] items and chunks.
+    pub dead_letters: Vec<DeadLetterView>,
 }
 
 /// Why a local cluster gave no output.
@@ -98,6 +101,7 @@ impl Cluster {
             slots: 1,
             settings: Settings::default(),
             method: MethodKind::default(),
+            window: None,
             compress: Compression::Auto,
             params: Vec::new(),
             interceptors: Interceptors::new(),
@@ -130,6 +134,42 @@ impl Cluster {
     #[must_use]
     pub const fn method(mut self, method: MethodKind) -> Self {
         self.method = method;
+        self
+    }
+
+    /// Where a chunk may end: between two items for which `ends(before, after)` is true, and at the end of a file or of the
+    /// source. Consecutive items of one window are then in one chunk. See [`Window`] for the types that `ends` may be over.
+    ///
+    /// ```
+    /// use elastic_flow_dataflow::{Flow, TypedProgram};
+    /// use elastic_flow_orchestrator::Cluster;
+    /// use elastic_flow_orchestrator::config::Settings;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// // The sum of each minute, of pairs of a second and a value: whole, since no minute is in two chunks.
+    /// let minutes = |readings: Flow<(u64, u64)>| {
+    ///     readings.map_batch(usize::MAX, |chunk| {
+    ///         let minutes = chunk.chunk_by(|before, after| before.0 / 60 == after.0 / 60);
+    ///         minutes.map(|it| (it[0].0 / 60, it.iter().map(|it| it.1).sum::<u64>())).collect::<Vec<_>>()
+    ///     })
+    /// };
+    /// let program = TypedProgram::new("minutes", minutes)?;
+    /// let by_minute = |before: &(u64, u64), after: &(u64, u64)| before.0 / 60 != after.0 / 60;
+    /// let run = Cluster::local(2)
+    ///     .settings(Settings { chunk_items: 100, ..Settings::default() })
+    ///     .window("by_minute", by_minute)
+    ///     .run(&program, (0..600).map(|second| (second, 1)))?;
+    /// assert_eq!(run.output, (0..10).map(|minute| (minute, 60)).collect::<Vec<_>>());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn window<T: ?Sized + 'static>(
+        mut self,
+        name: &str,
+        ends: impl Fn(&T, &T) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.window = Some(Window::new(name, ends));
         self
     }
 
@@ -194,6 +234,9 @@ impl Cluster {
     {
         let mut programs = Programs::new();
         programs.register(Arc::new(program.clone())).map_err(|it| ApiError::Invalid(it.to_string()))?;
+        if let Some(window) = self.window.clone() {
+            programs.register_window(window).map_err(|it| ApiError::Invalid(it.to_string()))?;
+        }
         let name = elastic_flow_dataflow::seam::Program::name(program).to_owned();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::Runtime)?;
         runtime.block_on(async {
@@ -208,7 +251,7 @@ impl Cluster {
         NodeConfig {
             cluster: NAME.to_owned(),
             name: name.to_owned(),
-            secret: Some(secret.clone()),
+            keys: Keys::derive(secret, NAME).into(),
             key_given: false,
             compress: self.compress,
             heartbeat_every: Duration::from_secs(1),
@@ -239,11 +282,15 @@ impl Nodes {
         let config = MasterConfig {
             node: cluster.node("master", &secret),
             listen: "master".to_owned(),
+            advertise: None,
             method: cluster.method,
+            window: cluster.window.as_ref().map(|it| it.name().to_owned()),
             settings: cluster.settings.clone(),
             durability: Durability::Os,
             keep_payloads: KeepPayloads::default(),
             keep_results: Duration::from_secs(30 * 24 * 3_600),
+            min_workers: 0,
+            expected: Vec::new(),
         };
         let interceptors = cluster.interceptors.clone();
         let master =
@@ -254,6 +301,7 @@ impl Nodes {
             let config = WorkerConfig {
                 node: cluster.node(&format!("worker-{index}"), &secret),
                 master: master.local_addr().to_owned(),
+                advertise: None,
                 slots: cluster.slots,
                 roots: DataRoots::default(),
                 log_tail: None,
@@ -297,7 +345,8 @@ impl Nodes {
         let output = handle.take_output(step).await?.and_then(|it| it.into_any().downcast::<O>().ok());
         let output = output
             .ok_or_else(|| ApiError::NoResult(step, "its output is not of the program's type: a bug".to_owned()))?;
-        Ok(Finished { output: *output, audit, step: view })
+        let dead_letters = all_dead_letters(&handle, step).await?;
+        Ok(Finished { output: *output, audit, step: view, dead_letters })
     }
 
     async fn stop(self) {
@@ -305,5 +354,18 @@ impl Nodes {
             worker.stop(Duration::ZERO).await;
         }
         self.master.stop(StopMode::Now).await;
+    }
+}
+
+/// Every page of them.
+async fn all_dead_letters(handle: &MasterHandle, step: StepId) -> Result<Vec<DeadLetterView>, ApiError> {
+    let mut all = Vec::new();
+    loop {
+        let from = all.len() as u64;
+        let page = handle.dead_letters(step, DeadLetterFilter { from, limit: 0 }).await?;
+        if page.is_empty() {
+            return Ok(all);
+        }
+        all.extend(page);
     }
 }

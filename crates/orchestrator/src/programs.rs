@@ -1,4 +1,4 @@
-//! What a binary can run: its programs and its iterators, by name.
+//! What a binary can run: its programs, its iterators and its windows, by name.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,16 +6,17 @@ use std::sync::Arc;
 
 use elastic_flow_dataflow::params::Params;
 use elastic_flow_dataflow::seam::{Prepared, Program};
-use elastic_flow_dataflow::source::ItemBatches;
+use elastic_flow_dataflow::source::{ItemBatches, Window};
 
 /// Makes a registered iterator anew.
 pub type MakeItems = Arc<dyn Fn() -> Box<dyn ItemBatches> + Send + Sync>;
 
-/// The programs and registered iterators of a binary.
+/// The programs, registered iterators and windows of a binary.
 #[derive(Default, Clone)]
 pub struct Programs {
     programs: BTreeMap<String, Arc<dyn Program>>,
     sources: BTreeMap<String, MakeItems>,
+    windows: BTreeMap<String, Window>,
 }
 
 /// A name was registered twice.
@@ -59,6 +60,19 @@ impl Programs {
         Ok(())
     }
 
+    /// Registers a window under its name, for [`MasterConfig::window`](crate::MasterConfig::window).
+    ///
+    /// # Errors
+    /// The name is taken.
+    pub fn register_window(&mut self, window: Window) -> Result<(), Duplicate> {
+        let name = window.name().to_owned();
+        if self.windows.contains_key(&name) {
+            return Err(Duplicate { what: "window", name });
+        }
+        self.windows.insert(name, window);
+        Ok(())
+    }
+
     /// The program of that name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Arc<dyn Program>> {
@@ -69,6 +83,26 @@ impl Programs {
     #[must_use]
     pub fn source(&self, name: &str) -> Option<MakeItems> {
         self.sources.get(name).cloned()
+    }
+
+    /// The window of that name.
+    #[must_use]
+    pub fn window(&self, name: &str) -> Option<&Window> {
+        self.windows.get(name)
+    }
+
+    /// Names of all windows, in order.
+    #[must_use]
+    pub fn window_names(&self) -> Vec<String> {
+        self.windows.keys().cloned().collect()
+    }
+
+    /// What to say where no window is registered as `name`: those there are.
+    #[must_use]
+    pub fn unknown_window(&self, name: &str) -> String {
+        let known = self.window_names();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        format!("there is no window `{name}`; this binary has {known}")
     }
 
     /// Names of all programs, in order.
@@ -99,6 +133,7 @@ impl fmt::Debug for Programs {
         f.debug_struct("Programs")
             .field("programs", &self.names())
             .field("sources", &self.sources.keys().collect::<Vec<_>>())
+            .field("windows", &self.window_names())
             .finish()
     }
 }

@@ -94,6 +94,43 @@ fn an_attempt_that_fails_once_is_tried_again() {
     assert_eq!(run.audit.rows.failed.receipts, 1);
 }
 
+#[test]
+fn a_chunk_whose_file_was_written_to_while_it_was_read_is_not_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("lines");
+    // More than is read at a time, and with a time of modification that any later write changes.
+    std::fs::write(&path, "first\n".to_owned() + &"a line\n".repeat(400_000)).unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    let patched = path.clone();
+    let flow = move |lines: Flow<Text>| {
+        let patched = patched.clone();
+        // The ends of the file stay, so that a second reader would find it as it should be.
+        let patch = move |line: &Text| {
+            if **line == *b"first" {
+                use std::io::{Seek, SeekFrom, Write};
+                let mut file = std::fs::OpenOptions::new().write(true).open(&patched).unwrap();
+                file.seek(SeekFrom::Start(2_000_000)).unwrap();
+                file.write_all(b"\n\n\n").unwrap();
+            }
+        };
+        lines.inspect(patch).count()
+    };
+    let program = TypedProgram::new("patches", flow).unwrap();
+    let source = SourceSpec::Lines { paths: vec![path.to_str().unwrap().to_owned()] };
+    let settings = Settings { chunk_bytes: 4 << 20, chunk_adapts: false, ..Settings::default() };
+    let error = Cluster::local(2).settings(settings).run_source(&program, source).unwrap_err();
+    let RunError::Step { audit, failures, .. } = error else { panic!("{error}") };
+    let [failure] = &failures[..] else { panic!("{failures:?}") };
+    assert!(failure.set_aside && failure.attempts == 1, "{failure:?}");
+    assert!(
+        failure.message.contains("changed while it was read (2800006 bytes at submission, 2800006 now)"),
+        "{failure:?}"
+    );
+    assert_eq!((audit.rows.aggregated.receipts, audit.rows.set_aside.receipts), (0, 1), "{audit}");
+    assert!(audit.balanced() && audit.notes.len() == 1 && audit.notes[0].contains("was written to"), "{audit}");
+}
+
 #[derive(Debug, Default)]
 struct Seen {
     complete: Mutex<Vec<Counts>>,

@@ -15,6 +15,7 @@ use crate::transition::StepState;
 /// Serialised as its name where the format is for people (`"cancel-and-wait"`), else as its index: variants are only ever appended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum OnFailure {
     /// The next step runs.
     #[default]

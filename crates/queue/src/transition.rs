@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 /// Serialised as its name where the format is for people (`"CANCEL_PENDING"`), else as its index: variants are only ever appended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum StepState {
     /// Accepted; waits for its turn.
     Pending,

@@ -13,6 +13,7 @@ use crate::text::{self, ParseIdError, ParseReceiptError};
 
 /// A step's number in its queue: assigned at submission, rising, never reused within a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct StepId(pub u64);
 
 /// A stage's index in its plan.

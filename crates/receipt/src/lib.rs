@@ -10,17 +10,20 @@
 //! - `record`: what is known of one receipt, [`ReceiptRecord`], and how much of something there is, [`Tally`].
 //! - `ledger`: the [`Ledger`] of one step.
 //! - `audit`: the reconciliation of a step, [`audit`].
+//! - `schema`: JSON schemas of ids (feature `schema`).
 
 mod audit;
 mod id;
 mod ledger;
 mod record;
+#[cfg(feature = "schema")]
+mod schema;
 mod station;
 mod text;
 
 pub use audit::{
-    Audit, Balance, Column, Coverage, CoverageFault, CoverageFaultKind, InputPart, Listing, Mismatch, NamedReceipt,
-    NodeSum, Rows, audit,
+    Audit, Balance, Column, Coverage, CoverageFault, CoverageFaultKind, Earlier, InputPart, Listing, Mismatch,
+    NamedReceipt, NodeSum, PartCoverage, Replayed, Rows, audit,
 };
 pub use id::{Attempt, NodeId, ReceiptId, StageId, StepId};
 pub use ledger::{Events, Filter, Ledger, LedgerError, Page, Receipt};

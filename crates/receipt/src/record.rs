@@ -9,6 +9,7 @@ use crate::station::{Station, StationSet};
 
 /// How much: receipts, entries and bytes, the three columns of an account. Sums saturate, since some come from peers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Tally {
     /// Receipts, or events where events are counted.
     pub receipts: u64,
@@ -62,6 +63,7 @@ pub struct ConceivedChunk {
 
 /// What the accepted attempt read of a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Read {
     /// Items that entered the stage.
     pub entries: u64,
@@ -71,6 +73,7 @@ pub struct Read {
 
 /// A mark that a station left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Mark {
     /// The station.
     pub station: Station,
@@ -83,6 +86,7 @@ pub struct Mark {
 /// A final station that was refused, because the receipt had one already. One is enough to unbalance an audit: whoever asked
 /// for it believed that the receipt was open, and may have counted it twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Conflict {
     /// The receipt.
     pub receipt: ReceiptId,

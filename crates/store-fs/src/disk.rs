@@ -12,22 +12,37 @@ use elastic_flow_store::{FileOps, StoreError, create_dirs};
 /// The suffix of a file that is being written.
 pub(crate) const TEMP_SUFFIX: &str = ".tmp";
 
+/// What a store is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// To be a master's: what a crash has left is mended first.
+    Own,
+    /// To be looked at: nothing in it changes.
+    Look,
+}
+
 /// The folder of a store.
 #[derive(Debug)]
 pub(crate) struct Disk {
     url: String,
     root: PathBuf,
     files: Arc<dyn FileOps>,
+    usage: Use,
     is_poisoned: AtomicBool,
     /// Tells temporary files apart: of concurrent writers, and of one that could not be removed.
     temp_count: AtomicU64,
 }
 
 impl Disk {
-    pub(crate) fn new(root: &Path, files: Arc<dyn FileOps>) -> Self {
+    pub(crate) fn new(root: &Path, files: Arc<dyn FileOps>, usage: Use) -> Self {
         let url = format!("fs:{}", root.display());
         let (is_poisoned, temp_count) = (AtomicBool::new(false), AtomicU64::new(0));
-        Self { url, root: root.to_owned(), files, is_poisoned, temp_count }
+        Self { url, root: root.to_owned(), files, usage, is_poisoned, temp_count }
+    }
+
+    /// Whether what is found may be changed.
+    pub(crate) fn mends(&self) -> bool {
+        self.usage == Use::Own
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -44,6 +59,16 @@ impl Disk {
             return Err(StoreError::Poisoned { url: self.url.clone() });
         }
         Ok(())
+    }
+
+    /// As [`Disk::check`], before a call that changes something.
+    pub(crate) fn check_own(&self) -> Result<(), StoreError> {
+        self.check()?;
+        if self.mends() {
+            return Ok(());
+        }
+        let detail = "it was opened to be looked at, and takes no changes".to_owned();
+        Err(StoreError::Invalid { url: self.url.clone(), detail })
     }
 
     pub(crate) fn poison(&self) {
@@ -156,14 +181,14 @@ impl Disk {
         Ok(names)
     }
 
-    /// Removes the temporary files that a crash has left in a folder, and says how many.
+    /// Removes the temporary files that a crash has left in a folder, and says how many; none is removed when looking.
     pub(crate) fn sweep(&self, folder: &Path) -> Result<u64, StoreError> {
-        let mut swept = 0;
+        let mut found = 0;
         for name in self.names(folder)? {
             if name.to_str().is_some_and(|name| name.ends_with(TEMP_SUFFIX)) {
-                swept += u64::from(self.remove(&folder.join(name))?);
+                found += u64::from(self.usage == Use::Look || self.remove(&folder.join(name))?);
             }
         }
-        Ok(swept)
+        Ok(found)
     }
 }

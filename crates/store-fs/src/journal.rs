@@ -39,7 +39,7 @@ pub(crate) struct Journal {
 pub(crate) struct Found {
     pub(crate) records: u64,
     pub(crate) torn_tail: Option<TornTail>,
-    pub(crate) old_segments_removed: u64,
+    pub(crate) old_segments: u64,
 }
 
 /// Segments of one generation, opened, so that they can be read while the journal changes.
@@ -50,10 +50,14 @@ pub(crate) struct Snapshot {
 }
 
 impl Journal {
-    /// Opens the journal in the store's folder, or begins one; verifies all of it, and takes off a torn tail.
+    /// Opens the journal in the store's folder, or begins one; verifies all of it, and takes off a torn tail. For a look, nothing
+    /// is begun or taken off.
     pub(crate) fn open(disk: &Disk, segment_bytes_max: u64) -> Result<(Self, Found), StoreError> {
         let mut generations = segments_by_generation(disk)?;
         let Some((generation, indexes)) = generations.pop_last() else {
+            if !disk.mends() {
+                return Err(nothing(disk));
+            }
             let (last, file, position) = begin(disk, FIRST_GENERATION, &mut std::iter::empty())?;
             return Ok((Self::at(segment_bytes_max, Vec::new(), last, file, position), Found::default()));
         };
@@ -74,16 +78,21 @@ impl Journal {
         let Some(last) = segments.pop() else {
             return Err(disk.corrupt(&segment_path(disk, generation, 0), 0, "the generation has no segment"));
         };
-        if !generations.is_empty() {
+        if disk.mends() && !generations.is_empty() {
             // The new generation's name has to stay when the old one's are gone.
             disk.sync_dir(disk.root())?;
         }
         for (generation, indexes) in generations {
             for index in indexes {
-                found.old_segments_removed += u64::from(disk.remove(&segment_path(disk, generation, index))?);
+                let path = segment_path(disk, generation, index);
+                found.old_segments += u64::from(!disk.mends() || disk.remove(&path)?);
             }
         }
-        let file = disk.open_append(&last.path)?;
+        let file = if disk.mends() {
+            disk.open_append(&last.path)?
+        } else {
+            File::open(&last.path).map_err(|error| disk.failed("open", &last.path, 0, error))?
+        };
         Ok((Self::at(segment_bytes_max, segments, last, file, position), found))
     }
 
@@ -215,9 +224,11 @@ fn recover(
         if !is_last {
             return Err(disk.corrupt(&path, bytes, "a batch is not whole, and later segments are there"));
         }
-        let file = disk.open_append(&path)?;
-        disk.truncate(&path, &file, bytes)?;
-        disk.sync(&path, &file)?;
+        if disk.mends() {
+            let file = disk.open_append(&path)?;
+            disk.truncate(&path, &file, bytes)?;
+            disk.sync(&path, &file)?;
+        }
         found.torn_tail = Some(TornTail { path: path.clone(), offset: bytes, bytes: file_bytes - bytes });
     }
     Ok((Segment { path, bytes }, extent.position))
@@ -285,6 +296,16 @@ fn segment_path(disk: &Disk, generation: u64, index: u32) -> PathBuf {
 fn parse_segment_name(name: &str) -> Option<(u64, u32)> {
     let (generation, index) = name.strip_prefix("journal-")?.strip_suffix(".log")?.split_once('-')?;
     Some((generation.parse().ok()?, index.parse().ok()?))
+}
+
+/// Refuses to look into a folder where nothing is.
+pub(crate) fn check_there(disk: &Disk) -> Result<(), StoreError> {
+    if segments_by_generation(disk)?.is_empty() { Err(nothing(disk)) } else { Ok(()) }
+}
+
+fn nothing(disk: &Disk) -> StoreError {
+    let detail = "there is no store in this folder; name the one that a master was started on".to_owned();
+    StoreError::Invalid { url: disk.url().to_owned(), detail }
 }
 
 /// The indexes of the segments that are there, in order, by generation.

@@ -30,18 +30,21 @@ pub(crate) struct Payloads {
 }
 
 impl Payloads {
-    /// Makes the folder if it is not there, and sweeps what a crash has left. Says how many temporary files that were.
+    /// Makes the folder if it is not there, and sweeps what a crash has left. Says how many temporary files that were. For a look,
+    /// nothing is made or swept.
     pub(crate) fn open(disk: &Disk, compression_level: i32) -> Result<(Self, u64), StoreError> {
         let folder = disk.root().join(FOLDER_NAME);
-        disk.create_dir(&folder)?;
-        disk.sync_dir(disk.root())?;
+        if disk.mends() {
+            disk.create_dir(&folder)?;
+            disk.sync_dir(disk.root())?;
+        }
         let steps = RwLock::new(BTreeSet::new());
         let payloads = Self { folder, compression_level, steps };
         let mut swept = 0;
         for step in payloads.folders(disk)? {
             let folder = payloads.step_folder(step);
             swept += disk.sweep(&folder)?;
-            if disk.names(&folder)?.is_empty() {
+            if disk.mends() && disk.names(&folder)?.is_empty() {
                 disk.remove_dir(&folder)?;
             }
         }

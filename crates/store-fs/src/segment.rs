@@ -17,7 +17,7 @@ use crate::disk::Disk;
 const SECTOR_BYTES: u64 = 512;
 const READ_BUFFER_BYTES: usize = 256 * 1024;
 
-/// The end of a journal that a crash has cut short; it was taken off when the store was opened.
+/// The end of a journal that a crash has cut short; opening the store takes it off.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TornTail {
     /// The segment.

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use elastic_flow_receipt::StepId;
 use elastic_flow_store::{Durability, FileOps, OwnerLock, RealFiles, Store, StoreError, StoredPayload};
 
-use crate::disk::Disk;
-use crate::journal::Journal;
+use crate::disk::{Disk, Use};
+use crate::journal::{Journal, check_there};
 use crate::payloads::Payloads;
 use crate::segment::TornTail;
 
@@ -34,7 +34,7 @@ impl Default for FsOptions {
     }
 }
 
-/// What was found, and mended, when a store was opened.
+/// What was found when a store was opened: mended by [`FsStore::open`], and left as it was by [`FsStore::look`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct OpenReport {
@@ -42,12 +42,12 @@ pub struct OpenReport {
     pub journal_records: u64,
     /// Bytes of the journal.
     pub journal_bytes: u64,
-    /// A batch that a crash had cut short, and that was taken off: it was never acknowledged as synced.
+    /// A batch that a crash had cut short, to be taken off: it was never acknowledged as synced.
     pub torn_tail: Option<TornTail>,
-    /// Temporary files that a crash had left, and that were removed.
-    pub temp_files_removed: u64,
-    /// Segments from before the last rewrite that a crash had left, and that were removed.
-    pub old_segments_removed: u64,
+    /// Temporary files that a crash had left, to be removed.
+    pub temp_files: u64,
+    /// Segments from before the last rewrite that a crash had left, to be removed.
+    pub old_segments: u64,
 }
 
 /// A store in a folder.
@@ -82,19 +82,36 @@ impl FsStore {
     /// # Errors
     /// Those of [`FsStore::open`].
     pub fn open_on(dir: &Path, options: FsOptions, files: Arc<dyn FileOps>) -> Result<(Self, OpenReport), StoreError> {
-        let disk = Disk::new(dir, files);
+        let disk = Disk::new(dir, files, Use::Own);
         disk.create_root()?;
-        let lock = OwnerLock::take(disk.url(), &dir.join(LOCK_NAME))?;
-        let mut temp_files_removed = disk.sweep(disk.root())?;
+        Self::open_disk(disk, options)
+    }
+
+    /// Opens the store that is in `dir` to look at it: everything is verified as by [`FsStore::open`], and nothing is made, taken off
+    /// or removed. What a crash has left unfinished is not seen, and named in the report. Every call that would change something is
+    /// [`StoreError::Invalid`].
+    ///
+    /// # Errors
+    /// Those of [`FsStore::open`]; [`StoreError::Invalid`] when there is no store.
+    pub fn look(dir: &Path) -> Result<(Self, OpenReport), StoreError> {
+        let disk = Disk::new(dir, Arc::new(RealFiles), Use::Look);
+        // Before the lock, which would make its file.
+        check_there(&disk)?;
+        Self::open_disk(disk, FsOptions::default())
+    }
+
+    fn open_disk(disk: Disk, options: FsOptions) -> Result<(Self, OpenReport), StoreError> {
+        let lock = OwnerLock::take(disk.url(), &disk.root().join(LOCK_NAME))?;
+        let mut temp_files = disk.sweep(disk.root())?;
         let (payloads, swept) = Payloads::open(&disk, options.compression_level)?;
-        temp_files_removed += swept;
+        temp_files += swept;
         let (journal, found) = Journal::open(&disk, options.segment_bytes)?;
         let report = OpenReport {
             journal_records: found.records,
             journal_bytes: journal.bytes(),
             torn_tail: found.torn_tail,
-            temp_files_removed,
-            old_segments_removed: found.old_segments_removed,
+            temp_files,
+            old_segments: found.old_segments,
         };
         Ok((Self { disk, journal: Mutex::new(journal), payloads, _lock: lock }, report))
     }
@@ -116,7 +133,7 @@ impl Store for FsStore {
 
     fn append(&self, batch: &[&[u8]], durability: Durability) -> Result<(), StoreError> {
         let mut journal = self.journal();
-        self.disk.check()?;
+        self.disk.check_own()?;
         journal.append(&self.disk, batch, durability)
     }
 
@@ -128,7 +145,7 @@ impl Store for FsStore {
 
     fn rewrite(&self, records: &mut dyn Iterator<Item = Vec<u8>>) -> Result<(), StoreError> {
         let mut journal = self.journal();
-        self.disk.check()?;
+        self.disk.check_own()?;
         journal.rewrite(&self.disk, records)
     }
 
@@ -138,7 +155,7 @@ impl Store for FsStore {
     }
 
     fn put(&self, step: StepId, name: &str, payload: &[u8], durability: Durability) -> Result<(), StoreError> {
-        self.disk.check()?;
+        self.disk.check_own()?;
         self.payloads.put(&self.disk, step, name, payload, durability)
     }
 
@@ -153,12 +170,12 @@ impl Store for FsStore {
     }
 
     fn delete(&self, step: StepId, name: &str) -> Result<(), StoreError> {
-        self.disk.check()?;
+        self.disk.check_own()?;
         self.payloads.delete(&self.disk, step, name)
     }
 
     fn delete_step(&self, step: StepId) -> Result<(), StoreError> {
-        self.disk.check()?;
+        self.disk.check_own()?;
         self.payloads.delete_step(&self.disk, step)
     }
 

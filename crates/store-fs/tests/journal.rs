@@ -234,11 +234,11 @@ fn what_a_crash_left_of_a_rewrite_and_of_puts_is_removed_and_counted() {
     fs::write(path.join("payloads/3/a.zst.7.tmp"), b"part").unwrap();
     fs::create_dir(path.join("payloads/4")).unwrap();
     let (store, report) = open(&path, FsOptions::default()).unwrap();
-    assert_eq!((report.old_segments_removed, report.temp_files_removed), (1, 2));
+    assert_eq!((report.old_segments, report.temp_files), (1, 2));
     assert_eq!((segments(&path), journal(&store)), (vec![new], vec![b"new".to_vec()]));
     assert_eq!(store.list(STEP).unwrap().len(), 1);
     assert!(!path.join("payloads/4").exists());
     drop(store);
     let (_, report) = open(&path, FsOptions::default()).unwrap();
-    assert_eq!((report.old_segments_removed, report.temp_files_removed), (0, 0));
+    assert_eq!((report.old_segments, report.temp_files), (0, 0));
 }

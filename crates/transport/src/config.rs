@@ -4,9 +4,10 @@ use std::fmt;
 use std::time::Duration;
 
 use elastic_flow_receipt::NodeId;
-use elastic_flow_wire::{Channel, Compression, Handshake, Hello, Keys, PROTOCOL_VERSIONS, Role};
+use elastic_flow_wire::{Channel, Compression, Handshake, Hello, PROTOCOL_VERSIONS, Role};
 
 use crate::error::TransportError;
+use crate::keyring::Keyring;
 use crate::session::NONCE_BYTES;
 use crate::stats::ParcelHook;
 
@@ -42,10 +43,10 @@ pub struct EndpointConfig {
     pub slots: u32,
     /// A master's epoch; the highest that a worker has seen, 0 for none.
     pub epoch: u64,
-    /// Where it takes data from other workers; empty for nowhere.
+    /// Where others reach it, for the peers to know; empty to say nothing.
     pub data_address: String,
-    /// The keys of the cluster.
-    pub keys: Keys,
+    /// The keys of the cluster; whoever holds a clone can replace them.
+    pub keys: Keyring,
     /// Whether somebody gave the key on purpose; one that was made by itself is good on one machine only.
     pub key_given: bool,
     /// How data is compressed.
@@ -83,7 +84,7 @@ impl fmt::Debug for EndpointConfig {
 impl EndpointConfig {
     /// A node with these names, and defaults for all else: no build, plan or schema, epoch 0, one slot.
     #[must_use]
-    pub fn new(cluster: &str, role: Role, name: &str, node: NodeId, keys: Keys) -> Self {
+    pub fn new(cluster: &str, role: Role, name: &str, node: NodeId, keys: impl Into<Keyring>) -> Self {
         Self {
             cluster: cluster.to_owned(),
             role,
@@ -95,7 +96,7 @@ impl EndpointConfig {
             slots: 1,
             epoch: 0,
             data_address: String::new(),
-            keys,
+            keys: keys.into(),
             key_given: false,
             compression: Compression::Auto,
             heartbeat_every: HEARTBEAT_EVERY,

@@ -128,6 +128,7 @@ async fn take(link: &Link, places: &Places, message: Message, wire_bytes: u64) -
         | Message::Revoke(_)
         | Message::Release(_)
         | Message::Result(_)
+        | Message::Holding(_)
         | Message::Draining => Arc::clone(&places.commands).acquire_owned().await.ok(),
     };
     let Some(place) = place else {

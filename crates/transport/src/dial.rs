@@ -154,7 +154,7 @@ impl<N: Net> Dial<N> {
         }
         let nonce = link_nonce(link, fresh().map_err(DialError::Connect)?);
         let hello = config.hello(self.epoch, channel, nonce);
-        let greeting = greet(stream, hello, config.keys.clone(), loopback, config.dead_after);
+        let greeting = greet(stream, hello, config.keys.keys(), loopback, config.dead_after);
         let limit = config.handshake_timeout;
         timeout(limit, greeting).await.map_err(|_elapsed| DialError::Late(limit))?.map_err(DialError::from)
     }

@@ -31,7 +31,7 @@ pub struct PeerInfo {
     pub epoch: u64,
     /// The host that it connected from, or the address at which it was dialled.
     pub address: String,
-    /// Where it takes data from other workers; empty if nowhere.
+    /// Where others reach it, as it says itself; empty if it says nothing.
     pub data_address: String,
 }
 

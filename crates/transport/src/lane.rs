@@ -29,6 +29,8 @@ pub enum MessageKind {
     Draining,
     /// [`Message::Goodbye`].
     Goodbye,
+    /// [`Message::Holding`].
+    Holding,
 }
 
 impl MessageKind {
@@ -46,6 +48,7 @@ impl MessageKind {
             Message::Credit(_) => Self::Credit,
             Message::Draining => Self::Draining,
             Message::Goodbye(_) => Self::Goodbye,
+            Message::Holding(_) => Self::Holding,
         }
     }
 
@@ -53,7 +56,7 @@ impl MessageKind {
     #[must_use]
     pub const fn lane(self) -> Lane {
         match self {
-            Self::Notice | Self::Assign | Self::Result => Lane::Data,
+            Self::Notice | Self::Assign | Self::Result | Self::Holding => Lane::Data,
             Self::Ack
             | Self::Revoke
             | Self::Release
@@ -68,9 +71,12 @@ impl MessageKind {
     #[must_use]
     pub const fn allowed(self, role: Role) -> bool {
         match role {
-            Role::Master => !matches!(self, Self::Result | Self::Draining),
+            Role::Master => !matches!(self, Self::Result | Self::Draining | Self::Holding),
             Role::Worker => {
-                matches!(self, Self::Result | Self::Heartbeat | Self::Credit | Self::Draining | Self::Goodbye)
+                matches!(
+                    self,
+                    Self::Result | Self::Heartbeat | Self::Credit | Self::Draining | Self::Goodbye | Self::Holding
+                )
             }
             Role::Client => false,
         }
@@ -90,6 +96,7 @@ impl MessageKind {
             Self::Credit => "credit",
             Self::Draining => "draining",
             Self::Goodbye => "goodbye",
+            Self::Holding => "holding",
         }
     }
 }
@@ -117,9 +124,10 @@ mod tests {
             MessageKind::Credit,
             MessageKind::Draining,
             MessageKind::Goodbye,
+            MessageKind::Holding,
         ];
         let may = |role| all.iter().filter(|kind| kind.allowed(role)).map(|kind| kind.label()).collect::<Vec<_>>();
-        assert_eq!(may(Role::Worker), ["result", "heartbeat", "credit", "draining", "goodbye"]);
+        assert_eq!(may(Role::Worker), ["result", "heartbeat", "credit", "draining", "goodbye", "holding"]);
         assert_eq!(
             may(Role::Master),
             ["notice", "assign", "ack", "revoke", "release", "heartbeat", "credit", "goodbye"]

@@ -179,6 +179,10 @@ impl<N: Net> Listen<N> {
             return self.shared.stats.turned(Turned::Duplicate);
         }
         let Proved { hello, host, wired, place } = control;
+        if wired.wires.old_key || data.wired.wires.old_key {
+            self.shared.stats.old_key();
+            tracing::info!(peer = %hello.name, "connected with the old key: give it the new one before the old one goes");
+        }
         let pair = Pair { control: wired, data: data.wired };
         drop((place, data.place));
         let (net, shared) = (self.net.clone(), Arc::clone(&self.shared));
@@ -218,7 +222,7 @@ async fn meet<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(
         name: config.name.clone(),
         build: config.build,
         epoch: config.epoch,
-        keys: config.keys.clone(),
+        keys: config.keys.keys(),
         tags: !loopback,
     };
     let session = ServerHandshake::new(listening, fresh()?);

@@ -1,6 +1,7 @@
 //! Messages over a stream: reading, writing and the handshake, each with its deadline.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
@@ -171,7 +172,7 @@ async fn read_stranger<S: AsyncRead + Unpin>(stream: &mut S, received: &mut Byte
 pub(crate) async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
     mut stream: S,
     hello: Hello,
-    keys: elastic_flow_wire::Keys,
+    keys: Arc<elastic_flow_wire::KeySet>,
     loopback: bool,
     stall: Duration,
 ) -> Result<(Challenge, Wired<S>), PipeError> {

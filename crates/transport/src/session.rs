@@ -3,11 +3,13 @@
 //! A link is two connections. What ties them together is the first half of the client's nonce, the *link id*, drawn anew for
 //! each attempt to connect; the second half is drawn for each connection.
 
+use std::sync::Arc;
+
 use bytes::BytesMut;
 use elastic_flow_receipt::NodeId;
 use elastic_flow_wire::{
     Challenge, Channel, Frame, FrameDecoder, FrameEncoder, FrameError, FrameKey, FrameKind, Handshake, Hello,
-    HelloError, KeyMismatch, Keys, PROTOCOL_VERSIONS, Refusal, RefusalReason, Role, Side, Transcript,
+    HelloError, KeyId, KeyMismatch, KeySet, PROTOCOL_VERSIONS, Refusal, RefusalReason, Role, RoleKey, Side, Transcript,
 };
 
 use crate::stats::Turned;
@@ -111,13 +113,21 @@ pub(crate) struct Wires {
     /// The key of what this side sends, where frames carry tags.
     pub(crate) key_out: Option<FrameKey>,
     pub(crate) key_in: Option<FrameKey>,
+    /// Whether the client has proved the old key of a rotation; only the listener knows.
+    pub(crate) old_key: bool,
+}
+
+impl Wires {
+    fn new(frames_out: FrameEncoder) -> Self {
+        Self { frames_out, frames_in: FrameDecoder::new(), key_out: None, key_in: None, old_key: false }
+    }
 }
 
 /// The client's side.
 #[derive(Debug)]
 pub(crate) struct ClientHandshake {
     wires: Wires,
-    keys: Keys,
+    keys: Arc<KeySet>,
     hello: Hello,
     hello_body: Vec<u8>,
     /// Frames beyond loopback must carry tags.
@@ -127,10 +137,15 @@ pub(crate) struct ClientHandshake {
 
 impl ClientHandshake {
     /// Appends the hello to `out`. `hello.epoch` is the highest that this node has seen.
-    pub(crate) fn start(hello: Hello, keys: Keys, tags_due: bool, out: &mut BytesMut) -> Result<Self, HandshakeError> {
+    pub(crate) fn start(
+        hello: Hello,
+        keys: Arc<KeySet>,
+        tags_due: bool,
+        out: &mut BytesMut,
+    ) -> Result<Self, HandshakeError> {
         let mut frames_out = FrameEncoder::new();
         let hello_body = Handshake::Hello(hello.clone()).put(&mut frames_out, out)?;
-        let wires = Wires { frames_out, frames_in: FrameDecoder::new(), key_out: None, key_in: None };
+        let wires = Wires::new(frames_out);
         Ok(Self { wires, keys, hello, hello_body, tags_due, challenged: None })
     }
 
@@ -145,7 +160,7 @@ impl ClientHandshake {
                 (Handshake::Refuse(refusal), _) => return Err(HandshakeError::Refused(refusal)),
                 (Handshake::Challenge(challenge), None) => self.on_challenge(challenge, &frame, out)?,
                 (Handshake::Welcome(proof), Some((challenge, transcript))) => {
-                    let key = self.keys.role(self.hello.role.key_role());
+                    let key = self.key_for(challenge.keys);
                     key.verify(Side::Server, transcript, &proof)?;
                     if challenge.tags {
                         let (client, server) = key.frame_keys(transcript);
@@ -168,10 +183,15 @@ impl ClientHandshake {
             return Err(HandshakeError::OldMaster { found: challenge.epoch, seen: self.hello.epoch });
         }
         let transcript = Transcript::new(&self.hello_body, frame.body(), &[]);
-        let proof = self.keys.role(self.hello.role.key_role()).proof(Side::Client, &transcript);
+        let proof = self.key_for(challenge.keys).proof(Side::Client, &transcript);
         Handshake::Proof(proof).put(&mut self.wires.frames_out, out)?;
         self.challenged = Some((challenge, transcript));
         Ok(())
+    }
+
+    /// The key to prove, and to be proved, to a listener that takes these.
+    fn key_for(&self, taken: (KeyId, Option<KeyId>)) -> &RoleKey {
+        self.keys.shared_with(taken).role(self.hello.role.key_role())
     }
 
     pub(crate) fn into_wires(self) -> Wires {
@@ -187,7 +207,7 @@ pub(crate) struct Listening {
     pub(crate) name: String,
     pub(crate) build: [u8; 32],
     pub(crate) epoch: u64,
-    pub(crate) keys: Keys,
+    pub(crate) keys: Arc<KeySet>,
     pub(crate) tags: bool,
 }
 
@@ -202,8 +222,7 @@ pub(crate) struct ServerHandshake {
 
 impl ServerHandshake {
     pub(crate) fn new(listening: Listening, nonce: [u8; NONCE_BYTES]) -> Self {
-        let wires =
-            Wires { frames_out: FrameEncoder::new(), frames_in: FrameDecoder::new(), key_out: None, key_in: None };
+        let wires = Wires::new(FrameEncoder::new());
         Self { wires, listening, nonce, greeted: None }
     }
 
@@ -232,14 +251,16 @@ impl ServerHandshake {
             match (Handshake::from_frame(&frame)?, &self.greeted) {
                 (Handshake::Hello(hello), None) => self.on_hello(hello, &frame, out)?,
                 (Handshake::Proof(proof), Some((hello, transcript))) => {
-                    let key = self.listening.keys.role(hello.role.key_role());
-                    key.verify(Side::Client, transcript, &proof).map_err(|mismatch| {
+                    let proven = self.listening.keys.proven(hello.role, Side::Client, transcript, &proof);
+                    let (keys, old) = proven.map_err(|mismatch| {
                         HandshakeError::Refuse(Refusal { reason: RefusalReason::Key, message: mismatch.to_string() })
                     })?;
+                    let key = keys.role(hello.role.key_role());
                     let objection = self.object(hello).or_else(|| object(hello));
                     objection.map_or(Ok(()), |refusal| Err(HandshakeError::Refuse(refusal)))?;
                     let welcome = Handshake::Welcome(key.proof(Side::Server, transcript));
                     welcome.put(&mut self.wires.frames_out, out)?;
+                    self.wires.old_key = old;
                     if self.listening.tags {
                         let (client, server) = key.frame_keys(transcript);
                         (self.wires.key_out, self.wires.key_in) = (Some(server), Some(client));
@@ -261,6 +282,7 @@ impl ServerHandshake {
             epoch: self.listening.epoch,
             build: self.listening.build,
             tags: self.listening.tags,
+            keys: self.listening.keys.ids(),
             nonce: self.nonce,
         });
         let challenge_body = challenge.put(&mut self.wires.frames_out, out)?;

@@ -137,6 +137,8 @@ pub struct TransportStats {
     pub links_lost: u64,
     /// Connections that did not become a peer's, by reason; every reason is listed.
     pub turned: Vec<(Turned, u64)>,
+    /// Links that came up with the old key of a rotation, since the start.
+    pub old_key: u64,
     /// Heartbeats that were not delivered because the consumer was behind.
     pub heartbeats_dropped: u64,
 }
@@ -165,6 +167,7 @@ pub(crate) struct Throughput {
     connections: AtomicU64,
     links_up: AtomicU64,
     links_lost: AtomicU64,
+    old_key: AtomicU64,
     heartbeats_dropped: AtomicU64,
     turned: [AtomicU64; Turned::ALL.len()],
     hook: Option<ParcelHook>,
@@ -218,6 +221,10 @@ impl Throughput {
         self.heartbeats_dropped.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(crate) fn old_key(&self) {
+        self.old_key.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn turned(&self, reason: Turned) {
         for (known, counter) in Turned::ALL.iter().zip(&self.turned) {
             if *known == reason {
@@ -240,6 +247,7 @@ impl Throughput {
             links_up: self.links_up.load(Ordering::Relaxed),
             links_lost: self.links_lost.load(Ordering::Relaxed),
             turned: self.turned_by_reason(),
+            old_key: self.old_key.load(Ordering::Relaxed),
             heartbeats_dropped: self.heartbeats_dropped.load(Ordering::Relaxed),
         }
     }

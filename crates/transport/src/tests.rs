@@ -148,6 +148,7 @@ async fn a_shutdown_that_takes_too_long_is_cut() {
             program: "word_count".to_owned(),
             params: Vec::new(),
             plan: 1,
+            max_skips: 0,
         };
         sender.send(elastic_flow_wire::message::Message::Notice(notice)).await.unwrap();
     }

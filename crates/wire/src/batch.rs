@@ -115,6 +115,12 @@ impl<'de> BatchReader<'de> {
         if reader.left == rows { Ok(reader) } else { Err(CodecError::Rows { announced: rows, found: reader.left }) }
     }
 
+    /// The bytes that are not read yet.
+    #[must_use]
+    pub const fn rest(&self) -> &'de [u8] {
+        self.bytes
+    }
+
     /// As [`BatchReader::new`], for a batch whose count is known from itself alone.
     ///
     /// # Errors

@@ -3,7 +3,8 @@
 //! ```text
 //! client                                          server
 //!   hello      who I am, my nonce          ->
-//!              <-   who I am, the version, my nonce      challenge  (or refuse)
+//!              <-   who I am, the version, which        challenge  (or refuse)
+//!                   keys I take, my nonce
 //!   proof      that I hold the key         ->
 //!              <-   that I hold it too                   welcome    (or refuse)
 //!   messages                              <->            messages
@@ -20,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::{Bincode, Codec, CodecError, Tier, encode_to_vec};
 use crate::frame::{Frame, FrameEncoder, FrameError, FrameKind, HANDSHAKE_BYTES_MAX};
-use crate::secret::{KEY_BYTES, KeyRole, Proof};
+use crate::secret::{KEY_BYTES, KeyId, KeyRole, Proof};
 
 /// The versions of the protocol that this build speaks, lowest and highest.
 pub const PROTOCOL_VERSIONS: (u16, u16) = (1, 1);
@@ -90,7 +91,7 @@ pub struct Hello {
     pub slots: u32,
     /// The highest epoch of a master that it has seen; 0 for none. A master of a lower one is fenced.
     pub epoch: u64,
-    /// Where it takes data from other workers; empty for nowhere.
+    /// Where others reach it, as it says itself; empty if it says nothing.
     pub data_address: String,
     /// What the connection is for.
     pub channel: Channel,
@@ -132,6 +133,8 @@ pub struct Challenge {
     pub build: [u8; KEY_BYTES],
     /// Whether frames after the handshake carry a tag, both ways.
     pub tags: bool,
+    /// The keys that it takes: the newest one, and during a rotation the one before it.
+    pub keys: (KeyId, Option<KeyId>),
     /// 32 random bytes, fresh for this connection.
     pub nonce: [u8; KEY_BYTES],
 }
@@ -144,6 +147,7 @@ struct ChallengeWire<'a> {
     epoch: u64,
     build: [u8; KEY_BYTES],
     tags: bool,
+    keys: (KeyId, Option<KeyId>),
     nonce: [u8; KEY_BYTES],
 }
 
@@ -344,6 +348,7 @@ impl Challenge {
             epoch: self.epoch,
             build: self.build,
             tags: self.tags,
+            keys: self.keys,
             nonce: self.nonce,
         })?)
     }
@@ -358,6 +363,7 @@ impl Challenge {
             epoch: wire.epoch,
             build: wire.build,
             tags: wire.tags,
+            keys: wire.keys,
             nonce: wire.nonce,
         })
     }

@@ -6,7 +6,8 @@
 //! - [`compress`]: zstd with limits, stored where it does not pay;
 //! - [`frame`]: the fixed header, checksums, sequence and MAC;
 //! - [`stream`]: messages cut into frames and put together again;
-//! - [`secret`]: the cluster's secret, the keys derived from it, proofs; [`hello`]: what the handshake says.
+//! - [`secret`]: the cluster's secret, the keys derived from it, proofs; `key_set`: two of them during a rotation; [`hello`]: what
+//!   the handshake says.
 //!
 //! Two rules hold throughout: no length that a peer names sizes an allocation before it was checked against a limit, and no
 //! byte sequence panics.
@@ -38,6 +39,7 @@ pub mod compress;
 pub mod frame;
 mod header;
 pub mod hello;
+mod key_set;
 pub mod message;
 pub mod secret;
 pub mod stream;
@@ -49,6 +51,7 @@ pub use codec::{Bincode, Codec, CodecError, Sink, Tier, decode, encode, encode_t
 pub use compress::{CompressError, Compression, Compressor, Decompressor};
 pub use frame::{Frame, FrameDecoder, FrameEncoder, FrameError, FrameKind};
 pub use hello::{Challenge, Channel, Handshake, Hello, HelloError, PROTOCOL_VERSIONS, Refusal, RefusalReason, Role};
+pub use key_set::KeySet;
 pub use message::digest;
-pub use secret::{FrameKey, KeyMismatch, KeyRole, Keys, Proof, RoleKey, Secret, SecretError, Side, Transcript};
+pub use secret::{FrameKey, KeyId, KeyMismatch, KeyRole, Keys, Proof, RoleKey, Secret, SecretError, Side, Transcript};
 pub use stream::{Lane, MessageDecoder, MessageEncoder, Traffic};

@@ -53,6 +53,8 @@ pub struct StepNotice {
     pub params: Vec<(String, String)>,
     /// Digest of the plan that the master built from them; a worker whose plan differs refuses.
     pub plan: u64,
+    /// Items that may be skipped in the whole step; a task that skips more alone has failed.
+    pub max_skips: u64,
 }
 
 /// A task handed to a worker: one stage over chunks in source order; accepted, superseded and retried whole.
@@ -112,6 +114,47 @@ pub enum FailureKind {
     Program,
     /// The worker ran out of a resource (disk, memory budget).
     Resource,
+    /// A split's file was written to while it was read. Only that attempt could see it: another one may find the ends of the
+    /// file as they were, and other content between them.
+    SourceChanged,
+    /// User code returned an error that ends its step.
+    Fail,
+    /// Of one task alone more items were skipped than may be of the whole step.
+    Skips,
+}
+
+/// What the bytes of a skipped item are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ItemKind {
+    /// The text that the item is: a line without its end, say.
+    Text,
+    /// The item, encoded with the wire codec.
+    Encoded,
+}
+
+/// What is kept of an item itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptItem {
+    /// What `body` is.
+    pub kind: ItemKind,
+    /// Bytes that there were; of a long text, `body` is the beginning.
+    pub length: u64,
+    /// The bytes.
+    #[serde(with = "crate::body")]
+    pub body: Bytes,
+}
+
+/// An item that user code has skipped: it is not in the output, and the rest of its chunk is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SkippedItem {
+    /// The chunk that it is of.
+    pub receipt: ReceiptId,
+    /// Its position in the chunk, from 0.
+    pub item: u64,
+    /// Why, for people.
+    pub error: String,
+    /// The item, where it could be had.
+    pub kept: Option<KeptItem>,
 }
 
 /// How an attempt ended.
@@ -125,6 +168,8 @@ pub enum Outcome {
         segments: Vec<Segment>,
         /// Nanoseconds from first byte to last.
         nanos: u64,
+        /// The items that were skipped, in the order of the chunks.
+        skips: Vec<SkippedItem>,
     },
     /// It failed.
     Failed {
@@ -167,6 +212,17 @@ pub struct TaskResult {
     pub outcome: Outcome,
 }
 
+/// A task that a worker has at work, or has finished and not been acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldTask {
+    /// Which execution.
+    pub attempt: Attempt,
+    /// The step.
+    pub step: StepId,
+    /// The receipts of its assignment.
+    pub receipts: Vec<ReceiptId>,
+}
+
 /// What a worker says of itself with each heartbeat.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pulse {
@@ -205,4 +261,6 @@ pub enum Message {
     Draining,
     /// Either way: an orderly end, with the reason.
     Goodbye(String),
+    /// Worker to master, first of all on a new link: what it has of earlier ones, so that none of it is given out again.
+    Holding(Vec<HeldTask>),
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! role key    HKDF-SHA256(secret, salt = cluster name, info = "elastic-flow auth v1 <role>")
+//! key id      the first 4 bytes of HKDF-SHA256(secret, salt = cluster name, info = "elastic-flow auth v1 id")
 //! transcript  SHA-256 over hello, challenge and channel binding, each behind its length
 //! proof       HMAC-SHA256(role key, "EF1 client" or "EF1 server" || transcript)
 //! frame keys  HKDF-SHA256-Expand(role key, "EF1 frames client" or "EF1 frames server" || transcript)
@@ -147,9 +148,20 @@ impl KeyRole {
 #[error("key does not match: give every node of the cluster the same key and cluster name")]
 pub struct KeyMismatch;
 
+/// Which key is meant, without telling anything of it: derived from the secret, and shown as eight hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyId(pub u32);
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", self.0)
+    }
+}
+
 /// The keys of all roles.
 #[derive(Debug, Clone)]
 pub struct Keys {
+    id: KeyId,
     worker: RoleKey,
     submit: RoleKey,
     read: RoleKey,
@@ -163,7 +175,19 @@ impl Keys {
             let info = format!("elastic-flow auth v1 {}", role.label());
             RoleKey(secret.derive_key(cluster.as_bytes(), info.as_bytes()))
         };
-        Self { worker: derive(KeyRole::Worker), submit: derive(KeyRole::Submit), read: derive(KeyRole::Read) }
+        let [a, b, c, d, ..] = *secret.derive_key(cluster.as_bytes(), b"elastic-flow auth v1 id");
+        Self {
+            id: KeyId(u32::from_be_bytes([a, b, c, d])),
+            worker: derive(KeyRole::Worker),
+            submit: derive(KeyRole::Submit),
+            read: derive(KeyRole::Read),
+        }
+    }
+
+    /// Which keys these are.
+    #[must_use]
+    pub const fn id(&self) -> KeyId {
+        self.id
     }
 
     /// The key of a role.

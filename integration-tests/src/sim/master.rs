@@ -15,7 +15,6 @@ use elastic_flow_receipt::{NodeId, ReceiptId, StepId};
 use elastic_flow_wire::message::{Payload, PayloadKind, Segment};
 use std::sync::Arc;
 
-use super::oracle::Oracle;
 use super::plan::Bug;
 use super::world::{What, World};
 
@@ -43,8 +42,17 @@ pub(super) struct MasterSim {
 #[derive(Debug, Default)]
 pub(super) struct Disk {
     pub(super) journal: Vec<Vec<u8>>,
-    /// The kept results of ended steps, with their accounts.
-    results: BTreeMap<StepId, (BTreeMap<u64, u32>, Arc<Account>)>,
+    /// What is kept of ended steps.
+    results: BTreeMap<StepId, Kept>,
+}
+
+/// What is kept of a step that has ended.
+#[derive(Debug)]
+pub(super) struct Kept {
+    /// How often each chunk of its source is in its result.
+    pub(super) counts: BTreeMap<u64, u32>,
+    /// What is known of its receipts.
+    pub(super) account: Arc<Account>,
 }
 
 /// The payload of chunk `number` of the planned step `step`.
@@ -106,6 +114,7 @@ impl World {
         }
         let mut effects = Vec::new();
         let core = recovery.finish(self.now, self.wall(), &mut effects);
+        self.oracle.recovered(&core)?;
         let mut aggregate = BTreeMap::new();
         if let Some(running) = core.running() {
             for record in &records {
@@ -126,7 +135,6 @@ impl World {
     pub(super) fn crash_master(&mut self) -> Result<(), String> {
         let Some(master) = self.master.take() else { return Ok(()) };
         self.summary.master_crashes += 1;
-        self.oracle.master_crashed();
         let survive = usize::try_from(self.rng.below(master.unsynced.len() as u64 + 1)).unwrap_or(0);
         self.summary.torn_records += (master.unsynced.len() - survive) as u64;
         for (_, bytes) in master.unsynced.into_iter().take(survive) {
@@ -201,7 +209,6 @@ impl World {
             let life = master.life;
             match effect {
                 Effect::Journal(number, record) => {
-                    self.oracle.journalling(&record);
                     let bytes = record.encode().map_err(|it| it.to_string())?;
                     if Record::decode(&bytes).ok().as_ref() != Some(&record) {
                         return Err(format!("a record does not survive its encoding: {record:?}"));
@@ -212,7 +219,7 @@ impl World {
                 }
                 Effect::Reply(request, Ok(step)) => {
                     if request != u64::MAX {
-                        self.oracle.acknowledge(step)?;
+                        self.oracle.submitted(step)?;
                         self.submitted.insert(usize::try_from(request).unwrap_or(usize::MAX), step);
                     }
                 }
@@ -236,8 +243,8 @@ impl World {
                 }
                 Effect::Merge(_, segments) => merge(&mut master.aggregate, &segments)?,
                 Effect::Finish { step, account, .. } => {
-                    let aggregate = std::mem::take(&mut master.aggregate);
-                    self.disk.results.insert(step, (aggregate, account));
+                    let counts = std::mem::take(&mut master.aggregate);
+                    self.disk.results.insert(step, Kept { counts, account });
                     self.later(
                         1,
                         50,
@@ -276,6 +283,7 @@ impl World {
             refilled,
             source: Bytes::new(),
             cut_earlier: Vec::new(),
+            earlier: None,
         };
         let Some(master) = self.master.as_mut() else { return };
         master.cut = cut_before.len() as u64;
@@ -322,19 +330,14 @@ impl World {
         for (index, plan) in self.plan.steps.iter().enumerate() {
             let step = self.submitted.get(&index).and_then(|it| master.core.queue().get(*it));
             let Some(step) = step else { return Err(format!("step {index} was acknowledged and is not in the queue")) };
-            let reason = step.reason.clone().unwrap_or_default();
-            let empty = BTreeMap::new();
             let kept = self.disk.results.get(&step.id);
-            let counts = kept.map_or(&empty, |(counts, _)| counts);
-            let audit = kept.map(|(_, account)| account.audit());
-            Oracle::ended(plan, step.state, &reason, counts, audit.as_ref())
-                .map_err(|it| format!("step {index}: {it}"))?;
+            self.oracle.ended(plan, step, kept).map_err(|it| format!("step {index}: {it}"))?;
             match step.state {
                 StepState::Completed => self.summary.completed += 1,
                 StepState::Failed => self.summary.failed += 1,
                 _ => self.summary.cancelled += 1,
             }
-            self.summary.aggregated += counts.len() as u64;
+            self.summary.aggregated += kept.map_or(0, |it| it.counts.len() as u64);
         }
         Ok(())
     }

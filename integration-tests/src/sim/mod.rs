@@ -5,10 +5,12 @@
 //!
 //! - `world`: the event queue, and the nodes between which events pass;
 //! - `master`, `worker`: the simulated shells;
-//! - `oracle`: what must hold, and what was seen.
+//! - `oracle`: what must hold, and what was seen;
+//! - `durable`: what the simulated disk has, as the oracle knows it.
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "the simulator looks at the few variants that concern it")]
 
+mod durable;
 mod master;
 mod oracle;
 mod plan;

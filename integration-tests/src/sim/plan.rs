@@ -8,23 +8,30 @@ use elastic_flow_orchestrator::master::Planted;
 pub enum Bug {
     /// Results are merged whether or not their chunks are final already.
     NoDeduplication,
-    /// Results are acknowledged before they are in the journal.
-    AcknowledgementBeforeJournal,
+    /// Results are acknowledged before their record is even asked for.
+    AcknowledgementBeforeRecord,
+    /// Results are acknowledged when their record is asked for, before it is durable.
+    AcknowledgementBeforeSync,
     /// Attempts are numbered from 1 in every life, under one epoch.
     AttemptsReusedAfterRestart,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 3] =
-        [Self::NoDeduplication, Self::AcknowledgementBeforeJournal, Self::AttemptsReusedAfterRestart];
+    pub const ALL: [Self; 4] = [
+        Self::NoDeduplication,
+        Self::AcknowledgementBeforeRecord,
+        Self::AcknowledgementBeforeSync,
+        Self::AttemptsReusedAfterRestart,
+    ];
 
     /// Its name on the command line.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::NoDeduplication => "no-deduplication",
-            Self::AcknowledgementBeforeJournal => "acknowledgement-before-journal",
+            Self::AcknowledgementBeforeRecord => "acknowledgement-before-record",
+            Self::AcknowledgementBeforeSync => "acknowledgement-before-sync",
             Self::AttemptsReusedAfterRestart => "attempts-reused-after-restart",
         }
     }
@@ -32,7 +39,8 @@ impl Bug {
     pub(super) fn planted(bug: Option<Self>) -> Planted {
         Planted {
             no_deduplication: bug == Some(Self::NoDeduplication),
-            acknowledge_before_journal: bug == Some(Self::AcknowledgementBeforeJournal),
+            acknowledge_before_record: bug == Some(Self::AcknowledgementBeforeRecord),
+            acknowledge_before_sync: bug == Some(Self::AcknowledgementBeforeSync),
             attempts_reused_after_restart: bug == Some(Self::AttemptsReusedAfterRestart),
         }
     }

@@ -217,12 +217,16 @@ impl World {
     fn deliver_to_master(&mut self, link: u64, message: Message) -> Result<(), String> {
         let Some((_, node)) = self.master.as_ref().and_then(|it| it.links.get(&link).copied()) else { return Ok(()) };
         match message {
-            Message::Result(result) => self.master_event(master::Event::Result(node, result)),
+            Message::Result(result) => {
+                self.oracle.returned(&result);
+                self.master_event(master::Event::Result(node, result))
+            }
             Message::Heartbeat(pulse) => {
                 let holding = pulse.working.into_iter().map(|(attempt, _)| attempt).collect();
                 self.master_event(master::Event::Pulse { node, holding })
             }
             Message::Draining => self.master_event(master::Event::NodeDraining(node)),
+            Message::Holding(tasks) => self.master_event(master::Event::Holding(node, tasks)),
             _ => Ok(()),
         }
     }

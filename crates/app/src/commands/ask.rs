@@ -5,7 +5,7 @@ use std::io;
 
 use elastic_flow_admin::PARTIAL_HEADER;
 use elastic_flow_orchestrator::Submission;
-use elastic_flow_orchestrator::api::{FailureView, ReceiptView, StepView, WorkerView};
+use elastic_flow_orchestrator::api::{DeadLetterView, FailureView, ReceiptView, StepView, WorkerView};
 use elastic_flow_queue::{OnFailure, StepState};
 use elastic_flow_receipt::Audit;
 use serde_json::Value;
@@ -20,7 +20,7 @@ use crate::output::{self, Destination};
 use crate::progress::Screen;
 use crate::{inputs, tables};
 
-/// Receipts that are asked for at a time.
+/// Receipts, or dead letters, that are asked for at a time.
 const RECEIPTS_PAGE: u32 = 1_000;
 
 fn connect<'a>(app: &'a App, common: &'a Common, url: &AdminUrl) -> Result<(Context<'a>, Client), Failure> {
@@ -165,6 +165,27 @@ fn each_receipt(
             _ => return Ok(()),
         }
     }
+}
+
+pub(crate) fn dead_letters(app: &App, common: &Common, args: &OneStep) -> Result<u8, Failure> {
+    let (_, client) = connect(app, common, &args.url)?;
+    let mut rows = Vec::new();
+    let mut from = 0;
+    loop {
+        let path = format!("/steps/{}/dead-letters?from={from}&limit={RECEIPTS_PAGE}", args.id);
+        let page: Vec<DeadLetterView> = client.get(&path)?;
+        let Some(last) = page.last().map(|letter| letter.number) else { break };
+        if common.json {
+            page.iter().try_for_each(output::json_line)?;
+        } else {
+            rows.extend(page.iter().map(tables::dead_letter_row));
+        }
+        from = last.saturating_add(1);
+    }
+    if !common.json {
+        output::to_stdout(|out| tables::write(out, &tables::DEAD_LETTER_HEADS, &rows))?;
+    }
+    Ok(COMPLETED)
 }
 
 fn show<T: serde::de::DeserializeOwned>(

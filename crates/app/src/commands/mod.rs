@@ -2,26 +2,31 @@
 
 #[cfg(feature = "admin")]
 mod ask;
+mod completions;
+mod config;
 mod explain;
 mod key;
 mod master;
 mod receipt;
 mod run;
+mod start;
+mod store;
+#[cfg(feature = "admin")]
+mod token;
 mod worker;
 
 use std::future::Future;
 
 use crate::app::App;
 use crate::args::{Cli, Command, ConfigCommand};
-use crate::context::{Context, Flags};
-use crate::exit_code::{COMPLETED, Failure};
-use crate::output;
+use crate::exit_code::Failure;
 
-/// Runs a command and gives its exit code.
-pub(crate) fn dispatch(app: &App, cli: &Cli) -> Result<u8, Failure> {
+/// Runs a command and gives its exit code; `program` is what people call this binary.
+pub(crate) fn dispatch(app: &App, cli: &Cli, program: &str) -> Result<u8, Failure> {
     let common = &cli.common;
     match &cli.command {
         Command::Run(args) => run::run(app, common, args),
+        Command::Start(args) => start::start(app, common, args),
         Command::Master(args) => master::master(app, common, args),
         Command::Worker(args) => worker::worker(app, common, args),
         #[cfg(feature = "admin")]
@@ -41,27 +46,19 @@ pub(crate) fn dispatch(app: &App, cli: &Cli) -> Result<u8, Failure> {
         #[cfg(feature = "admin")]
         Command::Receipts(args) => ask::receipts(app, common, args),
         #[cfg(feature = "admin")]
+        Command::DeadLetters(args) => ask::dead_letters(app, common, args),
+        #[cfg(feature = "admin")]
         Command::Workers(url) => ask::workers(app, common, url),
         Command::Receipt(args) => receipt::receipt(app, common, args),
         Command::Explain(args) => explain::explain(app, common, args),
         Command::Key(args) => key::key(common, args),
-        Command::Config(ConfigCommand::Check) => check_config(app, cli),
+        #[cfg(feature = "admin")]
+        Command::Token(args) => token::token(app, common, args),
+        Command::Config(ConfigCommand::Check) => config::check(app, common),
+        Command::Config(ConfigCommand::Show) => config::show(app, common),
+        Command::Store(command) => store::store(app, common, command),
+        Command::Completions(args) => completions::completions(program, args),
     }
-}
-
-fn check_config(app: &App, cli: &Cli) -> Result<u8, Failure> {
-    let context = Context::new(app, &cli.common, Flags::default())?;
-    context.interceptors()?;
-    app.find_method(&context.config.method)?;
-    if let Some(program) = &context.config.program {
-        context.program(Some(program))?;
-    }
-    if cli.common.json {
-        output::json_line(&serde_json::json!({ "ok": true }))?;
-    } else {
-        output::to_stdout(|out| writeln!(out, "the configuration is right"))?;
-    }
-    Ok(COMPLETED)
 }
 
 /// Runs a node's future on a runtime for I/O; compute and heartbeats have threads of their own.

@@ -10,7 +10,7 @@ use elastic_flow_orchestrator::api::{FailureView, ResultView, StepView};
 use elastic_flow_orchestrator::{Master, MasterHandle, StopMode, StopReason, Submission};
 use elastic_flow_queue::{OnFailure, StepState};
 use elastic_flow_receipt::{Audit, StepId};
-use elastic_flow_transport::Tcp;
+use elastic_flow_transport::{Keyring, Tcp};
 
 use super::block_on;
 use super::master::start_failure;
@@ -18,9 +18,10 @@ use crate::app::App;
 use crate::args::{Common, Run as Args};
 use crate::build_id::{FileIdentity, to_line};
 use crate::children::{WorkerCommand, Workers};
-use crate::context::{Context, Flags, Key, own_executable, slots_for, this_build};
+use crate::context::{Context, Flags, own_executable, slots_for, this_build};
 use crate::exit_code::{Failure, of_state};
 use crate::key_file::random_secret;
+use crate::keys::Key;
 use crate::logging::LogFormat;
 use crate::output::{self, Destination};
 use crate::progress::Screen;
@@ -38,6 +39,7 @@ const WORKER_GRACE: Duration = Duration::from_secs(2);
 
 pub(crate) fn run(app: &App, common: &Common, args: &Args) -> Result<u8, Failure> {
     let context = Context::new(app, common, Flags::default())?;
+    context.check_names()?;
     let program = context.program(args.step.program.as_deref())?;
     let params = inputs::params(program.as_ref(), &args.step.params)?;
     let submission = Submission {
@@ -72,8 +74,10 @@ async fn start(
     let metrics = args.admin.as_ref().map(|_| elastic_flow_admin::Metrics::install());
     // The configured store is that of the cluster's own master, which may be running.
     let store = stores::open(context.app, args.store.as_deref().unwrap_or("memory"))?;
-    let node = context.node("master".to_owned(), Key { secret: secret.clone(), given: false }, build);
-    let config = context.master_config(node, LISTEN.to_owned())?;
+    let key = Key::fresh(secret);
+    let ring = Keyring::new(key.set(&context.config.cluster));
+    let node = context.node("master".to_owned(), ring, key.given, build);
+    let config = context.master_config(node, LISTEN.to_owned(), None)?;
     let interceptors = context.interceptors()?;
     let programs = Arc::clone(&context.programs);
     let master = Master::start(config, programs, interceptors, store, Tcp, Arc::new(SystemClock::new()));
@@ -82,7 +86,7 @@ async fn start(
     #[cfg(feature = "admin")]
     let admin = match (&args.admin, metrics) {
         (Some(listen), Some(metrics)) => {
-            let admin = crate::face::master(context, listen, &master, &secret, metrics).await?;
+            let admin = crate::face::master(context, listen, &master, &key, metrics).await?;
             output::note(&format!("admin on http://{}", admin.local_addr()));
             Some(admin)
         }
@@ -202,6 +206,10 @@ pub(crate) fn explain_ending(view: &StepView, failures: &[FailureView]) {
     }
     let reason = view.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
     output::note(&format!("step {} {}{reason}", view.id, view.state));
+    if let Some(skipped) = view.progress.as_ref().map(|it| it.items_skipped).filter(|it| *it > 0) {
+        let (items, are) = if skipped == 1 { ("1 item".to_owned(), "is") } else { (format!("{skipped} items"), "are") };
+        output::note(&format!("  {items} skipped, which {are} listed by: dead-letters {}", view.id));
+    }
     let mut nodes_shown = Vec::new();
     for failure in failures.iter().take(FAILURES_SHOWN) {
         let place = match (failure.receipt, failure.item) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use elastic_flow_clock::SystemClock;
 use elastic_flow_dataflow::source::DataRoots;
 use elastic_flow_orchestrator::{Worker, WorkerConfig};
-use elastic_flow_transport::Tcp;
+use elastic_flow_transport::{Keyring, Tcp};
 use elastic_flow_wire::Secret;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
@@ -17,12 +17,14 @@ use crate::app::App;
 use crate::args::{Common, Worker as Args};
 use crate::build_id::{FileIdentity, from_line};
 use crate::children::{BUILD_LINE, END_LINE, KEY_LINE, MASTER_LINE};
-use crate::config::{Config, Server, ServerRole};
-use crate::context::{Context, Flags, Key, checked_name, host_name, slots_for, this_build};
+use crate::config::{Config, Server, ServerRole, WORKER_LISTENS};
+use crate::context::{Context, Flags, checked_advertise, checked_name, name_of_process, slots_for, this_build};
 use crate::exit_code::{COMPLETED, Failure, UNREACHED};
+use crate::keys::{Key, Reload};
+use crate::limits::{self, Needs};
 use crate::logging::LogTail;
 use crate::output;
-use crate::signals::{StopSignals, end_process};
+use crate::signals::{HangUp, StopSignals, end_process};
 
 /// Threads for I/O.
 const IO_THREADS: usize = 1;
@@ -31,61 +33,84 @@ const PARENT_LINE_BYTES_MAX: u64 = 1024;
 
 pub(crate) fn worker(app: &App, common: &Common, args: &Args) -> Result<u8, Failure> {
     let context = Context::new(app, common, Flags::default())?;
-    let entry = server(&context.config, args)?;
-    let name = checked_name(args.name.clone().unwrap_or_else(host_name))?;
-    let own_slots = entry.as_ref().and_then(|entry| entry.slots);
-    let slots = args.slots.or(own_slots).unwrap_or_else(|| slots_for(1));
+    let entry = server(&context.config, args)?.unwrap_or_default();
+    let name = checked_name(args.name.clone().unwrap_or_else(name_of_process))?;
+    if let Some(listen) = &args.place.listen {
+        return Err(Failure::usage(format!("--listen {listen} {WORKER_LISTENS}")));
+    }
+    let advertise = checked_advertise(args.place.advertise.clone().or(entry.advertise))?;
+    let slots = args.slots.or(entry.slots).unwrap_or_else(|| slots_for(1));
     if args.key_stdin {
-        // A parent puts the name before each line.
-        let node = matches!(common.log_format, crate::logging::LogFormat::Json).then_some(name.as_str());
-        let tail = context.start_log("warn", node)?;
-        let parent = Parent::greet()?;
-        let key = Key { secret: parent.secret.clone(), given: false };
-        // One user's processes on one machine: what the parent may read, this one may.
-        let roots = DataRoots::unrestricted();
-        let (build, master, done) = parent.listen()?;
-        let node = Node {
-            name,
-            slots,
-            tail,
-            key,
-            roots,
-            build,
-            #[cfg(feature = "admin")]
-            admin: args.admin.clone(),
-            #[cfg(feature = "admin")]
-            metrics: args.metrics,
-        };
-        return block_on(IO_THREADS, serve(&context, node, master, Some(done)));
+        return child(&context, args, name, slots);
     }
     let tail = context.start_log("info", Some(&name))?;
+    limits::prepare(&Needs::of_worker(slots))?;
     let key = context.key()?;
-    let configured = context.config.master_server().and_then(|(_, server)| server.listen.clone());
-    let master = args.master.clone().or(configured).unwrap_or_else(Config::default_listen);
-    let beyond = context.check_exposure("--master", &master, &key)?;
-    let roots = context.data_roots(beyond)?;
+    let master = args.master.clone().unwrap_or_else(|| context.config.master_address());
     #[cfg(feature = "admin")]
-    if let Some(admin) = &args.admin {
-        context.check_exposure("--admin", admin, &key)?;
-    }
+    let admin = args.admin.clone().or(entry.admin);
+    #[cfg(not(feature = "admin"))]
+    let admin: Option<String> = None;
+    let master_address = ("--master", master.clone());
+    let beyond = context.check_exposure(std::slice::from_ref(&master_address), &key)?;
+    let roots = context.data_roots(beyond)?;
+    let addresses: Vec<_> =
+        [Some(master_address), admin.clone().map(|it| ("--admin", it))].into_iter().flatten().collect();
+    context.check_exposure(&addresses, &key)?;
     let node = Node {
         name,
+        advertise,
         slots,
         tail,
         key,
         roots,
         build: this_build()?,
         #[cfg(feature = "admin")]
+        admin,
+        #[cfg(feature = "admin")]
+        metrics: args.metrics,
+    };
+    block_on(IO_THREADS, serve(&context, node, master, Life::OfItsOwn(addresses)))
+}
+
+/// The worker of a parent, which tells it key and master.
+#[cfg_attr(not(feature = "admin"), expect(unused_variables, reason = "its flags are of the HTTP face"))]
+fn child(context: &Context<'_>, args: &Args, name: String, slots: u32) -> Result<u8, Failure> {
+    // A parent puts the name before each line.
+    let node = matches!(context.common.log_format, crate::logging::LogFormat::Json).then_some(name.as_str());
+    let tail = context.start_log("warn", node)?;
+    let parent = Parent::greet()?;
+    let key = Key::fresh(parent.secret.clone());
+    let (build, master, done) = parent.listen()?;
+    let node = Node {
+        name,
+        advertise: None,
+        slots,
+        tail,
+        key,
+        // One user's processes on one machine: what the parent may read, this one may.
+        roots: DataRoots::unrestricted(),
+        build,
+        #[cfg(feature = "admin")]
         admin: args.admin.clone(),
         #[cfg(feature = "admin")]
         metrics: args.metrics,
     };
-    block_on(IO_THREADS, serve(&context, node, master, None))
+    block_on(IO_THREADS, serve(context, node, master, Life::OfAParent(done)))
+}
+
+/// What a worker lives by.
+enum Life {
+    /// Signals. Its keys can be replaced; these are the addresses that it uses, by what they are called in a refusal.
+    OfItsOwn(Vec<(&'static str, String)>),
+    /// A parent, which says when it is done.
+    OfAParent(CancellationToken),
 }
 
 /// Who this worker is.
 struct Node {
     name: String,
+    advertise: Option<String>,
     slots: u32,
     tail: LogTail,
     key: Key,
@@ -110,13 +135,17 @@ fn server(config: &Config, args: &Args) -> Result<Option<Server>, Failure> {
     }
 }
 
-async fn serve(
-    context: &Context<'_>,
-    node: Node,
-    master: String,
-    done: Option<CancellationToken>,
-) -> Result<u8, Failure> {
-    let mut signals = StopSignals::new().map_err(|error| Failure::failed(format!("cannot take signals: {error}")))?;
+async fn serve(context: &Context<'_>, node: Node, master: String, life: Life) -> Result<u8, Failure> {
+    let no_signals = |error| Failure::failed(format!("cannot take signals: {error}"));
+    let mut signals = StopSignals::new().map_err(no_signals)?;
+    let ring = Keyring::new(node.key.set(&context.config.cluster));
+    let (done, mut reloading) = match life {
+        Life::OfAParent(done) => (Some(done), None),
+        Life::OfItsOwn(addresses) => {
+            let hang_up = HangUp::new().map_err(no_signals)?;
+            (None, Some((hang_up, context.reload(addresses, ring.clone()))))
+        }
+    };
     #[cfg(feature = "admin")]
     let metrics = if done.is_none() || node.metrics {
         elastic_flow_admin::Metrics::install()
@@ -124,8 +153,9 @@ async fn serve(
         elastic_flow_admin::Metrics::none()
     };
     let config = WorkerConfig {
-        node: context.node(node.name.clone(), node.key.clone(), node.build),
+        node: context.node(node.name.clone(), ring, node.key.given, node.build),
         master: master.clone(),
+        advertise: node.advertise,
         slots: node.slots,
         roots: node.roots,
         log_tail: Some(node.tail.reader()),
@@ -140,7 +170,7 @@ async fn serve(
     let worker = Arc::new(worker.await.map_err(|error| start_failure(&error))?);
     #[cfg(feature = "admin")]
     let admin = match &node.admin {
-        Some(listen) => Some(crate::face::worker(context, listen, &node.key.secret, metrics, &worker).await?),
+        Some(listen) => Some(crate::face::worker(context, listen, &node.key, metrics, &worker).await?),
         None => None,
     };
     if done.is_none() {
@@ -151,20 +181,15 @@ async fn serve(
         announce(context, &node.name, &master, listening)?;
     }
 
-    let parent_done = async {
-        match &done {
-            Some(done) => done.cancelled().await,
-            None => std::future::pending().await,
+    let on_key = |key: &Key| {
+        #[cfg(feature = "admin")]
+        if let Some(admin) = &admin {
+            admin.set_tokens(Some(key.tokens()));
         }
+        #[cfg(not(feature = "admin"))]
+        let _ = key;
     };
-    let refused = tokio::select! {
-        signal = signals.recv() => {
-            tracing::info!(signal, "stopping");
-            None
-        }
-        () = parent_done => None,
-        reason = worker.stopped() => Some(reason),
-    };
+    let refused = attend(&worker, &mut signals, done.as_ref(), &mut reloading, on_key).await;
     let grace = context.config.shutdown_grace;
     signals
         .or_at_once(async move {
@@ -178,12 +203,61 @@ async fn serve(
             }
         })
         .await;
+    Ok(ending(refused))
+}
+
+/// The exit code, by why the master would not have the worker.
+fn ending(refused: Option<String>) -> u8 {
     match refused {
-        None => Ok(COMPLETED),
+        None => COMPLETED,
         Some(reason) => {
             output::complain(&reason);
-            Ok(UNREACHED)
+            UNREACHED
         }
+    }
+}
+
+/// Lets the worker work until it is to stop, and gives other keys to whom they concern; gives why its master will not have it.
+async fn attend(
+    worker: &Worker,
+    signals: &mut StopSignals,
+    done: Option<&CancellationToken>,
+    reloading: &mut Option<(HangUp, Reload)>,
+    on_key: impl Fn(&Key),
+) -> Option<String> {
+    loop {
+        tokio::select! {
+            signal = signals.recv() => {
+                tracing::info!(signal, "stopping");
+                return None;
+            }
+            () = parent_done(done) => return None,
+            reason = worker.stopped() => return Some(reason),
+            reload = asked_to_reload(reloading) => {
+                if let Some(key) = reload.run().await {
+                    on_key(&key);
+                }
+            }
+        }
+    }
+}
+
+/// Waits for the parent to say that it is done; for ever where there is none.
+async fn parent_done(done: Option<&CancellationToken>) {
+    match done {
+        Some(done) => done.cancelled().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until the keys are to be read anew; for ever where they cannot be. Cancel safe.
+async fn asked_to_reload(reloading: &mut Option<(HangUp, Reload)>) -> Reload {
+    match reloading {
+        Some((hang_up, reload)) => {
+            hang_up.recv().await;
+            reload.clone()
+        }
+        None => std::future::pending().await,
     }
 }
 

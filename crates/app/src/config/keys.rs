@@ -2,16 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use elastic_flow_orchestrator::config::CHUNK_BYTES_MIN;
+use elastic_flow_orchestrator::config::{CHUNK_BYTES_MIN, MAX_SKIPS_MAX};
 use toml::Value;
 
-use super::value::{Bytes, Raw, read};
+use super::value::{Bytes, Raw, Setting, read, read_key_path};
 use super::{Config, ConfigError, Server, ServerRole};
+
+/// How a key is set, and what it is set to, if to anything.
+type Set = fn(&mut Config, &Raw) -> Result<(), String>;
+type Shown = fn(&Config) -> Option<Value>;
 
 /// What a key does.
 enum Effect {
     /// Sets it.
-    Set(fn(&mut Config, &Raw) -> Result<(), String>),
+    Set(Set, Shown),
     /// Belongs to a later version: refused rather than ignored, with what to do meanwhile.
     Later(&'static str),
     /// Was named so by mistake often enough to say how it is named.
@@ -26,10 +30,25 @@ struct Key {
 /// The path of a field of [`Config`].
 macro_rules! set {
     ($name:literal, $($field:ident).+) => {
-        Key { name: $name, effect: Effect::Set(|config, raw| { config.$($field).+ = read(raw)?; Ok(()) }) }
+        Key {
+            name: $name,
+            effect: Effect::Set(
+                |config, raw| { config.$($field).+ = read(raw)?; Ok(()) },
+                |config| Some(config.$($field).+.to_toml()),
+            ),
+        }
     };
     ($name:literal, some $($field:ident).+) => {
-        Key { name: $name, effect: Effect::Set(|config, raw| { config.$($field).+ = Some(read(raw)?); Ok(()) }) }
+        set!($name, some $($field).+, read)
+    };
+    ($name:literal, some $($field:ident).+, $read:ident) => {
+        Key {
+            name: $name,
+            effect: Effect::Set(
+                |config, raw| { config.$($field).+ = Some($read(raw)?); Ok(()) },
+                |config| config.$($field).+.as_ref().map(Setting::to_toml),
+            ),
+        }
     };
 }
 
@@ -46,14 +65,17 @@ static KEYS: &[Key] = &[
     set!("compress", compress),
     set!("shutdown_grace", shutdown_grace),
     set!("distribute.method", method),
+    set!("distribute.window", some window),
     set!("distribute.chunk_items", settings.chunk_items),
-    Key { name: "distribute.chunk_bytes", effect: Effect::Set(set_chunk_bytes) },
+    Key {
+        name: "distribute.chunk_bytes",
+        effect: Effect::Set(set_chunk_bytes, |config| Some(Bytes(config.settings.chunk_bytes).to_toml())),
+    },
     set!("distribute.chunk_adapts", settings.chunk_adapts),
     set!("distribute.open_per_slot", settings.open_per_slot),
     set!("distribute.task_chunks_max", settings.task_chunks_max),
     set!("distribute.allow_mixed_builds", settings.allow_mixed_builds),
     Key { name: "distribute.open_per_worker", effect: Effect::Renamed("distribute.open_per_slot") },
-    later!("distribute.window", "chunks end on line borders and after distribute.chunk_items items"),
     later!("distribute.master_works", "start a worker beside the master"),
     later!("source.read", "a worker reads a file where it has that very one, and the master ships it elsewhere"),
     set!("source.data_roots", some data_roots),
@@ -65,10 +87,16 @@ static KEYS: &[Key] = &[
     later!("store.keep_ledger", "the ledger is kept as long as its step"),
     set!("heartbeat.every", heartbeat.every),
     set!("heartbeat.dead_after", heartbeat.dead_after),
-    Key { name: "heartbeat.monitor", effect: Effect::Set(check_monitor) },
+    Key {
+        name: "heartbeat.monitor",
+        effect: Effect::Set(check_monitor, |_| Some(Value::String("default".to_owned()))),
+    },
     set!("retry.max_attempts", settings.max_attempts),
     set!("retry.max_losses", settings.max_losses),
-    set!("retry.max_skips", settings.max_skips),
+    Key {
+        name: "retry.max_skips",
+        effect: Effect::Set(set_max_skips, |config| Some(config.settings.max_skips.to_toml())),
+    },
     set!("retry.backoff", settings.retry_backoff),
     set!("retry.grace", settings.grace),
     later!("retry.task_stall", "cancel a step that hangs"),
@@ -78,16 +106,26 @@ static KEYS: &[Key] = &[
     later!("chaos.parcel_lost", "nothing is broken on purpose"),
     later!("chaos.parcel_delayed", "nothing is broken on purpose"),
     later!("chaos.worker_exit", "nothing is broken on purpose"),
-    set!("security.key_file", some security.key_file),
+    set!("security.key_file", some security.key_file, read_key_path),
+    set!("security.old_key_file", some security.old_key_file, read_key_path),
     set!("security.insecure_plaintext", security.insecure_plaintext),
     set!("admin.listen", admin.listen),
     set!("admin.hosts", admin.hosts),
     set!("admin.metrics_open", admin.metrics_open),
+    set!("admin.min_workers", admin.min_workers),
 ];
 
 /// Every key that can be set in this version, but those under `[servers]`.
 pub fn known_keys() -> impl Iterator<Item = &'static str> {
-    KEYS.iter().filter(|key| matches!(key.effect, Effect::Set(_))).map(|key| key.name)
+    KEYS.iter().filter(|key| matches!(key.effect, Effect::Set(..))).map(|key| key.name)
+}
+
+/// Every key that can be set, with its value, if it has one.
+pub(super) fn values(config: &Config) -> impl Iterator<Item = (&'static str, Option<Value>)> {
+    KEYS.iter().filter_map(|key| match &key.effect {
+        Effect::Set(_, shown) => Some((key.name, shown(config))),
+        Effect::Later(_) | Effect::Renamed(_) => None,
+    })
 }
 
 /// Whether `name` is a key of any version.
@@ -103,11 +141,12 @@ pub(super) fn is_section(name: &str) -> bool {
 /// Sets one key.
 pub(super) fn apply(config: &mut Config, name: &str, raw: &Raw) -> Result<(), ConfigError> {
     if let Some(path) = name.strip_prefix("servers.") {
-        return set_server(&mut config.servers, path, raw).map_err(|message| ConfigError::new(name, message));
+        let (server, key) = split_server(path);
+        return apply_server(config, server, key, raw);
     }
     let Some(key) = KEYS.iter().find(|key| key.name == name) else { return Err(unknown(name)) };
     let result = match &key.effect {
-        Effect::Set(set) => set(config, raw),
+        Effect::Set(set, _) => set(config, raw),
         Effect::Later(meanwhile) => Err(format!("is not available in this version: {meanwhile}")),
         Effect::Renamed(now) => Err(format!("is called {now}")),
     };
@@ -141,6 +180,15 @@ fn set_chunk_bytes(config: &mut Config, raw: &Raw) -> Result<(), String> {
     Ok(())
 }
 
+fn set_max_skips(config: &mut Config, raw: &Raw) -> Result<(), String> {
+    let skips = read::<u64>(raw)?;
+    if skips > MAX_SKIPS_MAX {
+        return Err(format!("is {skips}, but each is kept: it is {MAX_SKIPS_MAX} at most"));
+    }
+    config.settings.max_skips = skips;
+    Ok(())
+}
+
 fn check_monitor(_config: &mut Config, raw: &Raw) -> Result<(), String> {
     match read::<String>(raw)?.as_str() {
         "default" => Ok(()),
@@ -150,21 +198,32 @@ fn check_monitor(_config: &mut Config, raw: &Raw) -> Result<(), String> {
     }
 }
 
-/// `servers.NAME = "role"` and `servers.NAME.key`.
-fn set_server(servers: &mut BTreeMap<String, Server>, path: &str, raw: &Raw) -> Result<(), String> {
-    let fresh = || Server { role: ServerRole::Worker, listen: None, admin: None, slots: None };
-    let Some((name, key)) = path.rsplit_once('.') else {
-        let role = role(raw)?;
-        servers.entry(path.to_owned()).or_insert_with(fresh).role = role;
-        return Ok(());
-    };
-    let server = servers.entry(name.to_owned()).or_insert_with(fresh);
-    match key {
+/// A server's keys.
+pub(super) const SERVER_KEYS: [&str; 5] = ["role", "listen", "advertise", "admin", "slots"];
+
+/// `NAME` and `NAME.KEY` as they come from the environment and the command line. Names of hosts have dots, too.
+fn split_server(path: &str) -> (&str, Option<&str>) {
+    match path.rsplit_once('.') {
+        Some((name, key)) if SERVER_KEYS.contains(&key) => (name, Some(key)),
+        _ => (path, None),
+    }
+}
+
+/// Sets one key of a server, or with none its role.
+pub(super) fn apply_server(config: &mut Config, name: &str, key: Option<&str>, raw: &Raw) -> Result<(), ConfigError> {
+    let path = key.map_or_else(|| format!("servers.{name}"), |key| format!("servers.{name}.{key}"));
+    set_server(&mut config.servers, name, key, raw).map_err(|message| ConfigError::new(path, message))
+}
+
+fn set_server(servers: &mut BTreeMap<String, Server>, name: &str, key: Option<&str>, raw: &Raw) -> Result<(), String> {
+    let server = servers.entry(name.to_owned()).or_default();
+    match key.unwrap_or("role") {
         "role" => server.role = role(raw)?,
         "listen" => server.listen = Some(read(raw)?),
+        "advertise" => server.advertise = Some(read(raw)?),
         "admin" => server.admin = Some(read(raw)?),
         "slots" => server.slots = Some(read(raw)?),
-        _ => return Err("is unknown: a server has role, listen, admin and slots".to_owned()),
+        _ => return Err(format!("is unknown: a server has {}", SERVER_KEYS.join(", "))),
     }
     Ok(())
 }

@@ -2,6 +2,9 @@
 //! at once.
 
 mod keys;
+mod origin;
+mod servers;
+mod show;
 mod source;
 mod value;
 
@@ -15,7 +18,11 @@ use elastic_flow_store::Durability;
 use elastic_flow_wire::Compression;
 
 pub use keys::known_keys;
-pub use source::{ConfigError, ConfigErrors, ENV_KEY_FILE, ENV_LOG, Sources};
+pub use origin::Origin;
+pub use servers::{Port, PortUse, SLOTS_MAX, Server, ServerRole};
+pub(crate) use servers::{WORKER_LISTENS, is_unspecified, split_address};
+pub use show::Shown;
+pub use source::{ConfigError, ConfigErrors, ENV_KEY_FILE, ENV_LOG, ENV_OLD_KEY_FILE, Origins, Sources};
 
 /// What a node is configured to be.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,6 +42,8 @@ pub struct Config {
     pub data_roots: Option<Vec<String>>,
     /// How workers are picked: `least-open-receipts`, `round-robin`, or a registered name.
     pub method: String,
+    /// The registered window by which sources are cut, if by any.
+    pub window: Option<String>,
     /// The deciding code's settings: `distribute` and `retry`.
     pub settings: Settings,
     /// `store`.
@@ -79,6 +88,8 @@ pub struct HeartbeatConfig {
 pub struct SecurityConfig {
     /// The file with the cluster's key; none takes the user's own.
     pub key_file: Option<PathBuf>,
+    /// The file with the key before it, which is still accepted while the cluster's key is replaced.
+    pub old_key_file: Option<PathBuf>,
     /// Whether listeners beyond loopback may do without encryption.
     pub insecure_plaintext: bool,
 }
@@ -93,29 +104,8 @@ pub struct AdminSection {
     pub hosts: Vec<String>,
     /// Whether `/metrics` takes no token beyond loopback either.
     pub metrics_open: bool,
-}
-
-/// An entry of `[servers]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Server {
-    /// What it is.
-    pub role: ServerRole,
-    /// Where it listens.
-    pub listen: Option<String>,
-    /// Where its HTTP face listens.
-    pub admin: Option<String>,
-    /// Compute threads.
-    pub slots: Option<u32>,
-}
-
-/// The role of a server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ServerRole {
-    /// The one that distributes.
-    Master,
-    /// One that computes.
-    Worker,
+    /// Workers that must be there until `/readyz` says that the master is ready.
+    pub min_workers: u32,
 }
 
 /// Time for open work when a node is asked to stop.
@@ -143,6 +133,7 @@ impl Default for Config {
             shutdown_grace: SHUTDOWN_GRACE,
             data_roots: None,
             method: LEAST_OPEN_RECEIPTS.to_owned(),
+            window: None,
             settings: Settings::default(),
             store: StoreConfig {
                 url: None,
@@ -152,20 +143,18 @@ impl Default for Config {
             },
             heartbeat: HeartbeatConfig { every: HEARTBEAT_EVERY, dead_after: DEAD_AFTER },
             security: SecurityConfig::default(),
-            admin: AdminSection { listen: format!("127.0.0.1:{ADMIN_PORT}"), hosts: Vec::new(), metrics_open: false },
+            admin: AdminSection {
+                listen: format!("127.0.0.1:{ADMIN_PORT}"),
+                hosts: Vec::new(),
+                metrics_open: false,
+                min_workers: 0,
+            },
             servers: BTreeMap::new(),
         }
     }
 }
 
 impl Config {
-    /// The master's entry in `[servers]`, if there is one.
-    #[must_use]
-    pub fn master_server(&self) -> Option<(&str, &Server)> {
-        let mut servers = self.servers.iter().filter(|(_, server)| server.role == ServerRole::Master);
-        servers.next().map(|(name, server)| (name.as_str(), server))
-    }
-
     /// Where a master listens for workers if nothing says otherwise.
     #[must_use]
     pub fn default_listen() -> String {
@@ -206,30 +195,7 @@ impl Config {
         if settings.chunk_bytes > elastic_flow_orchestrator::config::CHUNK_BYTES_MAX {
             wrong("distribute.chunk_bytes", format!("is {}, but chunks have at most 64 MiB", settings.chunk_bytes));
         }
-        self.check_servers(&mut wrong);
-    }
-
-    fn check_servers(&self, wrong: &mut impl FnMut(&str, String)) {
-        let masters: Vec<&str> = self
-            .servers
-            .iter()
-            .filter(|(_, server)| server.role == ServerRole::Master)
-            .map(|(name, _)| name.as_str())
-            .collect();
-        if masters.len() > 1 {
-            wrong("servers", format!("names several masters ({}), but a cluster has one", masters.join(", ")));
-        }
-        for (name, server) in &self.servers {
-            if !is_name(name) {
-                wrong(
-                    "servers",
-                    format!("has the name {name:?}, but a name consists of 1 to 128 letters, digits, '.', '_' and '-'"),
-                );
-            }
-            if server.slots == Some(0) {
-                wrong(&format!("servers.{name}.slots"), "is 0, but has to be at least 1".to_owned());
-            }
-        }
+        servers::check(self, &mut wrong);
     }
 }
 

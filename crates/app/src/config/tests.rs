@@ -43,6 +43,7 @@ fn a_whole_file_is_read() {
         yam3 = "slave"
         [distribute]
         method = "round-robin"
+        window = "by_hour"
         chunk_items = 100
         chunk_bytes = "2 MiB"
         [store]
@@ -71,6 +72,7 @@ fn a_whole_file_is_read() {
     assert_eq!((config.cluster.as_str(), config.program.as_deref()), ("logs", Some("word_count")));
     assert_eq!(config.interceptors, ["print"]);
     assert_eq!((config.method.as_str(), config.settings.chunk_items), (ROUND_ROBIN, 100));
+    assert_eq!(config.window.as_deref(), Some("by_hour"));
     assert_eq!((config.settings.chunk_bytes, config.settings.chunk_adapts), (2 << 20, true));
     assert_eq!(config.store.url.as_deref(), Some("fs:/srv/x"));
     assert_eq!((config.store.durability, config.store.keep_payloads), (Durability::Os, KeepPayloads::Always));
@@ -82,6 +84,114 @@ fn a_whole_file_is_read() {
     assert_eq!(config.master_server().map(|(name, _)| name), Some("yam1"));
     assert_eq!(config.servers["yam2"].slots, Some(4));
     assert_eq!(config.servers["yam3"].role, ServerRole::Worker);
+}
+
+fn traced(text: &str, environment: &[(&str, &str)], sets: &[&str]) -> (Config, Origins, String) {
+    let file = file(text);
+    let sources = Sources {
+        file: Some(file.path().to_owned()),
+        environment: environment.iter().map(|(name, value)| (name.into(), value.into())).collect(),
+        sets: sets.iter().map(|set| (*set).to_owned()).collect(),
+        flags: vec![("--store", "store.url", "memory".to_owned())],
+    };
+    let (config, origins) = sources.load_traced().expect("it is right");
+    (config, origins, file.path().display().to_string())
+}
+
+const EVERY_ORIGIN: &str = "cluster = \"logs\"\n[retry]\nmax_attempts = 7\n[servers]\nyam1 = { role = \"master\", admin = \"127.0.0.1:1\" }\n\
+                            \"yam2.example.com\" = \"slave\"\n[distribute]\nchunk_bytes = \"64 KiB\"\n";
+
+#[test]
+fn every_value_is_shown_with_its_origin() {
+    let environment = [("ELASTIC_FLOW_RETRY__GRACE", "3s"), ("ELASTIC_FLOW_KEY_FILE", "/k")];
+    let (config, origins, file) = traced(EVERY_ORIGIN, &environment, &["retry.max_skips=2", "servers.yam1.listen=a:1"]);
+    let text = config.to_toml(&origins);
+    for (line, origin) in [
+        ("cluster = \"logs\"", format!("{file}:1")),
+        ("max_attempts = 7", format!("{file}:3")),
+        ("admin = \"127.0.0.1:1\"", format!("{file}:5")),
+        ("role = \"worker\"", format!("{file}:6")),
+        ("chunk_bytes = \"64 KiB\"", format!("{file}:8")),
+        ("chunk_adapts = false", "implied by another setting".to_owned()),
+        ("grace = \"3s\"", "ELASTIC_FLOW_RETRY__GRACE".to_owned()),
+        ("key_file = \"/k\"", "ELASTIC_FLOW_KEY_FILE".to_owned()),
+        ("max_skips = 2", "--set".to_owned()),
+        ("listen = \"a:1\"", "--set".to_owned()),
+        ("url = \"memory\"", "--store".to_owned()),
+        ("dead_after = \"5s\"", "default".to_owned()),
+    ] {
+        let shown = text.lines().find(|it| it.starts_with(line)).unwrap_or_else(|| panic!("{line} is not in\n{text}"));
+        assert_eq!(shown.split_once('#').map(|it| it.1.trim()), Some(origin.as_str()), "{shown}");
+    }
+    assert!(text.contains("[servers.\"yam2.example.com\"]\n") && text.contains("# program is not set\n"), "{text}");
+}
+
+#[test]
+fn what_is_shown_gives_the_same_configuration() {
+    let (config, origins, _) = traced(EVERY_ORIGIN, &[], &["compress=3", "source.data_roots=/a,/b", "admin.hosts=x"]);
+    assert_eq!(load(&config.to_toml(&origins), &[], &[]).as_ref(), Ok(&config));
+    assert_eq!(load(&Config::default().to_toml(&Origins::new()), &[], &[]), Ok(Config::default()));
+}
+
+#[test]
+fn a_key_in_place_of_its_file_is_in_no_message() {
+    let key = "8f2a1c5be07d43961122f0aa9b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e";
+    let (file, set) = (format!("[security]\nkey_file = \"{key}\""), format!("security.old_key_file={key}"));
+    let all = messages(load(&file, &[("ELASTIC_FLOW_OLD_KEY_FILE", key)], &[&set])).join("\n");
+    assert_eq!((all.matches("the name of a file").count(), all.contains(&key[..12])), (3, false), "{all}");
+    assert!(all.contains("(--set security.old_key_file)") && all.contains(":2)"), "{all}");
+}
+
+#[test]
+fn names_of_hosts_are_names_of_servers() {
+    let text = "[servers]\n\"a.example.com\" = \"master\"\n\"b.example.com\" = { slots = 2 }";
+    let config =
+        load(text, &[], &["servers.c.example.com=slave", "servers.b.example.com.admin=b:1"]).expect("it is right");
+    assert_eq!(config.servers.keys().collect::<Vec<_>>(), ["a.example.com", "b.example.com", "c.example.com"]);
+    let b = &config.servers["b.example.com"];
+    assert_eq!((b.role, b.slots, b.admin.as_deref()), (ServerRole::Worker, Some(2), Some("b:1")));
+}
+
+#[test]
+fn a_server_that_cannot_be_found_or_does_not_listen_is_named() {
+    let case = |servers: &str| load(&format!("[servers]\n{servers}"), &[], &[]);
+    for (servers, message) in [
+        ("a = { role = \"master\", listen = \"0.0.0.0:7117\" }\nb = \"worker\"", "servers.a.listen is 0.0.0.0:7117"),
+        ("a = { role = \"master\", listen = \"yam1:0\" }\nb = \"worker\"", "servers.a.advertise"),
+        ("a = { role = \"master\", advertise = \"[::]:7117\" }", "servers.a.advertise is [::]:7117"),
+        ("a = { role = \"master\", listen = \"yam1\" }", "an address is host:port"),
+        ("a = { role = \"master\", listen = \"x:1\", admin = \"x:1\" }", "servers.a listens on x:1 twice"),
+        ("a = { role = \"master\", slots = 2 }", "servers.a.slots is set for a master"),
+        ("b = { role = \"worker\", listen = \"10.0.0.2:7117\" }", "servers.b.listen is not available for a worker"),
+        ("b = { slots = 2000 }", "servers.b.slots is 2000, but a worker has at most 1024"),
+    ] {
+        let errors = messages(case(servers));
+        assert!(errors.len() == 1 && errors[0].contains(message), "{errors:?} should have {message}");
+    }
+    let found = "a = { role = \"master\", listen = \"0.0.0.0:7117\", advertise = \"yam1:7117\" }\nb = \"worker\"";
+    assert_eq!(case(found).expect("it is right").master_address(), "yam1:7117");
+}
+
+#[test]
+fn the_addresses_of_every_server_are_listed() {
+    let text = "[servers]\nyam1 = { role = \"master\", listen = \"0.0.0.0:7117\", advertise = \"10.0.0.1:7117\" }\n\
+                yam2 = { role = \"worker\", admin = \"10.0.0.2:7119\" }\nyam3 = \"slave\"";
+    let ports = load(text, &[], &["admin.listen=127.0.0.1:7200"]).expect("it is right").ports();
+    let rows: Vec<_> =
+        ports.iter().map(|it| (it.name.as_str(), it.role.name(), it.what.name(), it.address.as_str())).collect();
+    assert_eq!(
+        rows,
+        [
+            ("yam1", "master", "cluster", "0.0.0.0:7117"),
+            ("yam1", "master", "advertised", "10.0.0.1:7117"),
+            ("yam1", "master", "admin", "127.0.0.1:7200"),
+            ("yam2", "worker", "connects to", "10.0.0.1:7117"),
+            ("yam2", "worker", "admin", "10.0.0.2:7119"),
+            ("yam3", "worker", "connects to", "10.0.0.1:7117"),
+        ]
+    );
+    let alone: Vec<String> = Config::default().ports().into_iter().map(|it| it.address).collect();
+    assert_eq!(alone, ["127.0.0.1:7117", "127.0.0.1:7118"]);
 }
 
 #[test]
@@ -119,7 +229,6 @@ fn keys_of_later_versions_are_refused_and_not_ignored() {
     for set in [
         "chaos.seed=1",
         "distribute.master_works=true",
-        "distribute.window=by_hour",
         "retry.speculate=true",
         "heartbeat.monitor=mine",
         "memory.budget=50%",
@@ -138,7 +247,9 @@ fn a_misspelt_section_or_shape_is_named() {
     assert!(messages(load("[x.y]\nz = 1", &[], &[]))[0].starts_with("x.y is unknown"));
     assert!(messages(load("x = [", &[], &[]))[0].contains("is not TOML"));
     assert!(messages(load("[servers]\na = \"boss\"", &[], &[]))[0].contains("\"master\" or \"worker\""));
-    assert!(messages(load("[servers]\na = { speed = 1 }", &[], &[]))[0].contains("role, listen, admin and slots"));
+    assert!(
+        messages(load("[servers]\na = { speed = 1 }", &[], &[]))[0].contains("role, listen, advertise, admin, slots")
+    );
     assert!(
         messages(load("[servers]\na = \"master\"\nb = \"master\"", &[], &[]))[0].contains("several masters (a, b)")
     );

@@ -32,6 +32,9 @@ pub(crate) trait Setting: Sized {
     fn from_toml(value: &Value) -> Option<Self> {
         value.as_str().and_then(Self::from_text)
     }
+
+    /// As it would stand in a file.
+    fn to_toml(&self) -> Value;
 }
 
 /// Reads a raw value as `T`.
@@ -43,6 +46,27 @@ pub(crate) fn read<T: Setting>(raw: &Raw) -> Result<T, String> {
     value.ok_or_else(|| format!("is {}, but has to be {}", shown.trim(), T::EXPECTED))
 }
 
+/// Reads the path of a key file. A key in its place is refused, and not shown.
+pub(crate) fn read_key_path(raw: &Raw) -> Result<PathBuf, String> {
+    let text = match raw {
+        Raw::Text(text) => Some(text.as_str()),
+        Raw::Toml(value) => value.as_str(),
+    };
+    if text.is_some_and(|text| looks_like_a_key(text.trim())) {
+        return Err(
+            "holds a key where the name of a file belongs: others may have read it, so make a new one with `key new \
+                    FILE`, and name that file"
+                .to_owned(),
+        );
+    }
+    read(raw)
+}
+
+/// 64 hexadecimal digits, give or take a few.
+fn looks_like_a_key(text: &str) -> bool {
+    text.len() >= 56 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 impl Setting for bool {
     const EXPECTED: &'static str = "true or false";
 
@@ -52,6 +76,10 @@ impl Setting for bool {
 
     fn from_toml(value: &Value) -> Option<Self> {
         value.as_bool()
+    }
+
+    fn to_toml(&self) -> Value {
+        Value::Boolean(*self)
     }
 }
 
@@ -65,6 +93,11 @@ impl Setting for u64 {
     fn from_toml(value: &Value) -> Option<Self> {
         value.as_integer().and_then(|number| number.try_into().ok())
     }
+
+    fn to_toml(&self) -> Value {
+        // TOML's integers end at 2^63; a number beyond is read from text as well.
+        i64::try_from(*self).map_or_else(|_| Value::String(self.to_string()), Value::Integer)
+    }
 }
 
 impl Setting for u32 {
@@ -77,6 +110,10 @@ impl Setting for u32 {
     fn from_toml(value: &Value) -> Option<Self> {
         u64::from_toml(value)?.try_into().ok()
     }
+
+    fn to_toml(&self) -> Value {
+        Value::Integer((*self).into())
+    }
 }
 
 impl Setting for String {
@@ -85,6 +122,10 @@ impl Setting for String {
     fn from_text(text: &str) -> Option<Self> {
         Some(text.to_owned())
     }
+
+    fn to_toml(&self) -> Value {
+        Value::String(self.clone())
+    }
 }
 
 impl Setting for PathBuf {
@@ -92,6 +133,10 @@ impl Setting for PathBuf {
 
     fn from_text(text: &str) -> Option<Self> {
         (!text.is_empty()).then(|| Self::from(text))
+    }
+
+    fn to_toml(&self) -> Value {
+        Value::String(self.display().to_string())
     }
 }
 
@@ -105,6 +150,10 @@ impl Setting for Vec<String> {
     fn from_toml(value: &Value) -> Option<Self> {
         value.as_array()?.iter().map(|item| item.as_str().map(str::to_owned)).collect()
     }
+
+    fn to_toml(&self) -> Value {
+        Value::Array(self.iter().map(|item| Value::String(item.clone())).collect())
+    }
 }
 
 impl Setting for Duration {
@@ -112,6 +161,10 @@ impl Setting for Duration {
 
     fn from_text(text: &str) -> Option<Self> {
         humantime::parse_duration(text).ok()
+    }
+
+    fn to_toml(&self) -> Value {
+        Value::String(humantime::format_duration(*self).to_string())
     }
 }
 
@@ -132,6 +185,16 @@ impl Setting for Bytes {
             None => u64::from_toml(value).map(Self),
         }
     }
+
+    /// In the largest unit that says it exactly.
+    fn to_toml(&self) -> Value {
+        let unit = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+        let exact = unit.into_iter().find(|(bits, _)| self.0 != 0 && self.0.trailing_zeros() >= *bits);
+        match exact {
+            Some((bits, name)) => Value::String(format!("{} {name}", self.0 >> bits)),
+            None => self.0.to_toml(),
+        }
+    }
 }
 
 impl Setting for Compression {
@@ -144,6 +207,11 @@ impl Setting for Compression {
 
     fn from_toml(value: &Value) -> Option<Self> {
         Self::deserialize(value.clone()).ok()
+    }
+
+    fn to_toml(&self) -> Value {
+        // A word, a truth value or a small number: each is a value of TOML.
+        Value::try_from(self).unwrap_or_else(|_| Value::String(self.to_string()))
     }
 }
 
@@ -158,6 +226,12 @@ macro_rules! words {
                     $($word => Some($value),)+
                     _ => None,
                 }
+            }
+
+            fn to_toml(&self) -> Value {
+                let words = [$(($word, $value)),+];
+                let word = words.iter().find(|(_, value)| value == self).map_or("", |(word, _)| word);
+                Value::String(word.to_owned())
             }
         }
     };
@@ -192,6 +266,37 @@ mod tests {
         assert_eq!(read::<Compression>(&toml("3")), Ok(Compression::Level(3)));
         assert_eq!(read::<Compression>(&text("3")), Ok(Compression::Level(3)));
         assert_eq!(read::<Vec<String>>(&toml("[\"a\", \"b\"]")), read::<Vec<String>>(&text("a, b")));
+    }
+
+    fn comes_back<T: Setting + PartialEq + std::fmt::Debug>(value: T) {
+        assert_eq!(read(&Raw::Toml(value.to_toml())), Ok(value));
+    }
+
+    #[test]
+    fn what_is_shown_reads_as_the_same_value() {
+        comes_back(Duration::from_millis(90_250));
+        for bytes in [1, 1000, 4096, 16 << 20, 3 << 30, (1 << 20) + 1] {
+            comes_back(Bytes(bytes));
+        }
+        for compression in [Compression::Off, Compression::Auto, Compression::Level(3), Compression::Level(-7)] {
+            comes_back(compression);
+        }
+        comes_back(vec!["a".to_owned(), "b\"c".to_owned()]);
+        comes_back(Durability::Os);
+        comes_back(KeepPayloads::Always);
+        comes_back(u64::from(u32::MAX));
+        assert_eq!(Bytes(16 << 20).to_toml().as_str(), Some("16 MiB"));
+        assert_eq!(Duration::from_secs(30).to_toml().as_str(), Some("30s"));
+    }
+
+    #[test]
+    fn a_key_where_a_path_belongs_is_refused_and_not_shown() {
+        let key = "8f2a1c5be07d43961122f0aa9b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e";
+        for raw in [text(key), text(&format!(" {key}\n")), toml(&format!("{key:?}")), text(&key[..60])] {
+            let wrong = read_key_path(&raw).unwrap_err();
+            assert!(wrong.contains("the name of a file") && !wrong.contains("8f2a1c5b"), "{wrong}");
+        }
+        assert_eq!(read_key_path(&text("/etc/key")), Ok("/etc/key".into()));
     }
 
     #[test]

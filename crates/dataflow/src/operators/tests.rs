@@ -7,14 +7,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use elastic_flow_receipt::{Attempt, ReceiptId, StageId, StepId};
 use elastic_flow_wire::SeqEncoder;
-use elastic_flow_wire::message::{Payload, PayloadKind, TaskChunk};
+use elastic_flow_wire::message::{FailureKind, Payload, PayloadKind, TaskChunk};
 use proptest::prelude::*;
 
 use crate::chain::Data;
+use crate::flow_error::Verdict;
 use crate::params::Params;
 use crate::program::{IntoProgram, TypedProgram};
-use crate::seam::{Program as _, TaskContext};
-use crate::{Flow, Text};
+use crate::seam::{Program as _, TaskContext, TaskFailure};
+use crate::{Flow, FlowError, FlowResult, Text};
 
 fn chunk<T: Data>(sequence: u64, items: &[T]) -> TaskChunk {
     let mut encoder = SeqEncoder::new();
@@ -38,6 +39,7 @@ where
         stop: Arc::new(AtomicBool::new(false)),
         progress: Arc::new(AtomicU64::new(0)),
         attempt: Attempt { epoch: 1, number: 1 },
+        max_skips: 0,
     };
     let mut aggregator = (prepared.aggregator)();
     for task in chunks.chunks(2) {
@@ -48,6 +50,69 @@ where
     }
     assert_eq!(context.progress.load(Ordering::Relaxed), items.len() as u64);
     *aggregator.finish().unwrap().into_any().downcast::<O>().unwrap()
+}
+
+/// What the model does with an item: the digit before the last says what becomes of it.
+fn judge(n: u64) -> FlowResult<u64> {
+    match n / 10 {
+        7 => Err(FlowError::skip(format!("{n} is skipped"))),
+        8 if n == 88 => Err(FlowError::fail("it ends")),
+        8 if n == 89 => Err(FlowError::retry("again")),
+        _ => Ok(n),
+    }
+}
+
+/// What a task gives: items, skips by chunk and position with their items, or how, where and why it failed.
+type Ran = Result<(Vec<u64>, Vec<(u64, u64, Vec<u8>)>), (FailureKind, u64, u64, String)>;
+
+/// A task over chunks of `size` items, an item at a time.
+fn judge_all(items: &[u64], size: usize, max_skips: usize, bytes: impl Fn(u64) -> Vec<u8>) -> Ran {
+    let (mut good, mut skips) = (Vec::new(), Vec::new());
+    for (sequence, chunk) in (0..).zip(items.chunks(size)) {
+        for (position, n) in (0..).zip(chunk) {
+            match judge(*n).map_err(|error| (error.verdict(), error.message().to_owned())) {
+                Ok(n) => good.push(n),
+                Err((Verdict::Skip, _)) => skips.push((sequence, position, bytes(*n))),
+                Err((Verdict::Fail, text)) => return Err((FailureKind::Fail, sequence, position, text)),
+                Err((Verdict::Retry, text)) => return Err((FailureKind::User, sequence, position, text)),
+            }
+            if skips.len() > max_skips {
+                let (sequence, position, _) = skips[0];
+                let first = items[usize::try_from(sequence * size as u64 + position).unwrap()];
+                return Err((FailureKind::Skips, sequence, position, format!("{first} is skipped")));
+            }
+        }
+    }
+    Ok((good, skips))
+}
+
+/// The same by the engine, of a flow of numbers.
+fn run_task<M, F, T>(flow: F, items: &[T], size: usize, max_skips: usize) -> Ran
+where
+    F: IntoProgram<M, Item = T, Element = u64, Output = Vec<u64>>,
+    T: Data,
+{
+    let prepared = TypedProgram::new("test", flow).unwrap().prepare(&Params::default()).unwrap();
+    let chunks: Vec<_> = (0..).zip(items.chunks(size)).map(|(sequence, items)| chunk(sequence, items)).collect();
+    let (stop, progress) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let context = TaskContext { stop, progress, attempt: Attempt { epoch: 1, number: 1 }, max_skips: max_skips as u64 };
+    let output = match prepared.stages[0].run(&chunks, &context) {
+        Ok(output) => output,
+        Err(TaskFailure::Failed { kind, receipt, item, message }) => {
+            return Err((kind, receipt.unwrap().sequence, item.unwrap(), message));
+        }
+        Err(other) => panic!("{other:?}"),
+    };
+    let read: u64 = output.chunks.iter().map(|it| it.entries).sum();
+    assert_eq!(read, items.len() as u64, "skipped items were read");
+    let mut aggregator = (prepared.aggregator)();
+    output.segments.iter().for_each(|segment| aggregator.merge(segment).unwrap());
+    let good = *aggregator.finish().unwrap().into_any().downcast::<Vec<u64>>().unwrap();
+    let skips = output.skips.into_iter().map(|it| {
+        assert!(it.error.ends_with("is skipped"), "{}", it.error);
+        (it.receipt.sequence, it.item, it.kept.unwrap().body.to_vec())
+    });
+    Ok((good, skips.collect()))
 }
 
 /// The same by an iterator, a key at a time, in the order of the encoded keys (of one byte).
@@ -82,6 +147,23 @@ proptest! {
             run(|f: Flow<u64>| f.try_filter(|n| Ok::<_, String>(n % 2 == 0)), &n, size),
             it().filter(|n| n % 2 == 0).collect::<Vec<_>>()
         );
+    }
+
+    #[test]
+    fn errors_do_by_their_kind_what_an_item_at_a_time_would(
+        n in proptest::collection::vec(0_u64..90, 0..60), size in 1_usize..20, max_skips in 0_usize..8
+    ) {
+        let encoded = judge_all(&n, size, max_skips, |n| n.to_le_bytes().to_vec());
+        prop_assert_eq!(run_task(|f: Flow<u64>| f.try_map(judge), &n, size, max_skips), encoded.clone());
+        prop_assert_eq!(
+            run_task(|f: Flow<u64>| f.map(|n| n).try_filter(|n| judge(*n).map(|_| true)), &n, size, max_skips),
+            encoded.clone()
+        );
+        prop_assert_eq!(run_task(|f: Flow<u64>| f.try_flat_map(|n| judge(n).map(|n| [n])), &n, size, max_skips), encoded);
+        let texts: Vec<Text> = n.iter().map(|n| Text::from(n.to_string().as_str())).collect();
+        let text = judge_all(&n, size, max_skips, |n| n.to_string().into_bytes());
+        let number = |text: Text| judge(text.to_str_lossy().parse::<u64>()?);
+        prop_assert_eq!(run_task(move |f: Flow<Text>| f.words().try_map(number), &texts, size, max_skips), text);
     }
 
     #[test]

@@ -1,12 +1,9 @@
 //! `try_filter`: keeps some items, or errs.
 
-use std::fmt::Display;
-
-use elastic_flow_wire::message::FailureKind;
-
 use super::{chain_link, link_type};
 use crate::chain::Chain;
 use crate::flow::Flow;
+use crate::flow_error::IntoFlowError;
 use crate::run::ChunkRun;
 
 link_type! {
@@ -15,8 +12,7 @@ link_type! {
 }
 
 impl<T, C: Chain<Item = T>> Flow<T, C> {
-    /// Keeps the items for which the function says so; an error fails the attempt, with its text and the position of the item in
-    /// its chunk.
+    /// Keeps the items for which the function says so, or errs as the function of [`Flow::try_map`] does.
     ///
     /// ```
     /// # use elastic_flow_dataflow::{Flow, TypedProgram};
@@ -30,7 +26,7 @@ impl<T, C: Chain<Item = T>> Flow<T, C> {
     /// # }
     /// ```
     #[inline]
-    pub fn try_filter<E: Display, F>(self, f: F) -> Flow<T, TryFilter<C, F>>
+    pub fn try_filter<E: IntoFlowError, F>(self, f: F) -> Flow<T, TryFilter<C, F>>
     where
         F: Fn(&T) -> Result<bool, E> + Send + Sync + 'static,
     {
@@ -42,7 +38,7 @@ impl<C, F, E> Chain for TryFilter<C, F>
 where
     C: Chain,
     F: Fn(&C::Item) -> Result<bool, E> + Send + Sync + 'static,
-    E: Display,
+    E: IntoFlowError,
 {
     type Item = C::Item;
     chain_link!("try_filter");
@@ -60,7 +56,7 @@ where
                 Ok(true) => g(acc, item),
                 Ok(false) => acc,
                 Err(error) => {
-                    run.fail_item(FailureKind::User, error.to_string());
+                    run.take_error(error);
                     acc
                 }
             }

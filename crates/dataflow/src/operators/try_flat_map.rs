@@ -1,12 +1,9 @@
 //! `try_flat_map`: one item to many, or an error.
 
-use std::fmt::Display;
-
-use elastic_flow_wire::message::FailureKind;
-
 use super::{chain_link, link_type};
 use crate::chain::{Chain, by_ref};
 use crate::flow::Flow;
+use crate::flow_error::IntoFlowError;
 use crate::run::ChunkRun;
 
 link_type! {
@@ -15,7 +12,7 @@ link_type! {
 }
 
 impl<T, C: Chain<Item = T>> Flow<T, C> {
-    /// Makes any number of items of each; an error fails the attempt, with its text and the position of the item in its chunk.
+    /// Makes any number of items of each, or errs as the function of [`Flow::try_map`] does.
     ///
     /// ```
     /// # use elastic_flow_dataflow::{Flow, TypedProgram};
@@ -29,7 +26,7 @@ impl<T, C: Chain<Item = T>> Flow<T, C> {
     /// # }
     /// ```
     #[inline]
-    pub fn try_flat_map<I, E: Display, F>(self, f: F) -> Flow<I::Item, TryFlatMap<C, F>>
+    pub fn try_flat_map<I, E: IntoFlowError, F>(self, f: F) -> Flow<I::Item, TryFlatMap<C, F>>
     where
         I: IntoIterator<Item: 'static>,
         F: Fn(T) -> Result<I, E> + Send + Sync + 'static,
@@ -43,7 +40,7 @@ where
     C: Chain,
     F: Fn(C::Item) -> Result<I, E> + Send + Sync + 'static,
     I: IntoIterator<Item: 'static>,
-    E: Display,
+    E: IntoFlowError,
 {
     type Item = I::Item;
     chain_link!("try_flat_map");
@@ -60,7 +57,7 @@ where
             match (self.f)(item) {
                 Ok(items) => items.into_iter().fold(acc, by_ref(&mut g)),
                 Err(error) => {
-                    run.fail_item(FailureKind::User, error.to_string());
+                    run.take_error(error);
                     acc
                 }
             }

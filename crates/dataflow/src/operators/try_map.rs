@@ -1,12 +1,9 @@
 //! `try_map`: one item to one, or an error.
 
-use std::fmt::Display;
-
-use elastic_flow_wire::message::FailureKind;
-
 use super::{chain_link, link_type};
 use crate::chain::Chain;
 use crate::flow::Flow;
+use crate::flow_error::IntoFlowError;
 use crate::run::ChunkRun;
 
 link_type! {
@@ -15,7 +12,9 @@ link_type! {
 }
 
 impl<T, C: Chain<Item = T>> Flow<T, C> {
-    /// Makes another item of each; an error fails the attempt, with its text and the position of the item in its chunk.
+    /// Makes another item of each, or errs: a [`FlowError`](crate::FlowError) says whether the attempt has failed, the item is
+    /// to be set aside or the step is to end, and any other error fails the attempt. All of them are told with their text and
+    /// the position of the item in its chunk.
     ///
     /// ```
     /// # use elastic_flow_dataflow::{Flow, Text, TypedProgram};
@@ -26,11 +25,17 @@ impl<T, C: Chain<Item = T>> Flow<T, C> {
     /// assert_eq!(program.on(["7", "8"])?, [7, 8]);
     /// let error = program.on(["7", "x"]).unwrap_err();
     /// assert_eq!(error.to_string(), "item 1: invalid digit found in string");
+    ///
+    /// use elastic_flow_dataflow::FlowResultExt;
+    /// let program = TypedProgram::new("good_numbers", |lines: Flow<Text>| {
+    ///     lines.try_map(|line| line.to_str_lossy().parse::<u64>().or_skip())
+    /// })?;
+    /// assert_eq!(program.on(["7", "x", "8"])?, [7, 8]);
     /// # Ok(())
     /// # }
     /// ```
     #[inline]
-    pub fn try_map<U: 'static, E: Display, F>(self, f: F) -> Flow<U, TryMap<C, F>>
+    pub fn try_map<U: 'static, E: IntoFlowError, F>(self, f: F) -> Flow<U, TryMap<C, F>>
     where
         F: Fn(T) -> Result<U, E> + Send + Sync + 'static,
     {
@@ -43,7 +48,7 @@ where
     C: Chain,
     F: Fn(C::Item) -> Result<U, E> + Send + Sync + 'static,
     U: 'static,
-    E: Display,
+    E: IntoFlowError,
 {
     type Item = U;
     chain_link!("try_map");
@@ -60,7 +65,7 @@ where
             match (self.f)(item) {
                 Ok(item) => g(acc, item),
                 Err(error) => {
-                    run.fail_item(FailureKind::User, error.to_string());
+                    run.take_error(error);
                     acc
                 }
             }

@@ -43,7 +43,8 @@ pub enum EvaluationError {
 }
 
 impl<T: Data, U: Data, O: Send + 'static> TypedProgram<T, U, O> {
-    /// Evaluates the program over `items` in the calling thread: one chunk, one task.
+    /// Evaluates the program over `items` in the calling thread: one chunk, one task. Items that it skips are left out, however
+    /// many there are.
     ///
     /// # Errors
     /// The program takes parameters that it needs, or fails.
@@ -77,6 +78,7 @@ impl<T: Data, U: Data, O: Send + 'static> TypedProgram<T, U, O> {
             stop: Arc::new(AtomicBool::new(false)),
             progress: Arc::new(AtomicU64::new(0)),
             attempt: Attempt { epoch: 0, number: 1 },
+            max_skips: u64::MAX,
         };
         let output = built.stage.run(&[chunk], &context).map_err(failure)?;
         let faces = Faces { view: built.view, report: None, output: None };

@@ -112,8 +112,8 @@ pub enum SourceError {
     },
     /// A file was written to while it was read.
     #[error(
-        "{path} was changed while it was read ({submitted_bytes} bytes at submission, {found_bytes} now); leave it alone \
-         while the step runs"
+        "{path} was changed while it was read ({submitted_bytes} bytes at submission, {found_bytes} now); put the former \
+         file back, leave it alone and replay the step"
     )]
     ChangedWhileRead {
         /// The file.
@@ -195,6 +195,38 @@ pub enum SourceError {
         /// The name.
         name: String,
     },
+    /// A window is over items of another type than the source gives.
+    #[error(
+        "the window {window:?} is over items of {over}, and {name} gives {gives}; set distribute.window to a window over \
+         these, or leave it out, and submit the step again"
+    )]
+    WindowType {
+        /// The window.
+        window: String,
+        /// The type that it is over.
+        over: &'static str,
+        /// The file, or what it is.
+        name: String,
+        /// The type that the source gives.
+        gives: &'static str,
+    },
+    /// A window goes on for longer than a chunk may.
+    #[error(
+        "the window {window:?} ends nowhere in {limit_bytes} bytes of {name} from {unit} {at} on, and a chunk of it cannot be \
+         larger; let it end sooner, or read the data from a file, where a window may have any length"
+    )]
+    WindowTooLong {
+        /// The window.
+        window: String,
+        /// What the source is.
+        name: String,
+        /// What `at` counts: items, numbers or bytes.
+        unit: &'static str,
+        /// Where the chunk starts, or in a range was to end, from 0.
+        at: u64,
+        /// The limit.
+        limit_bytes: u64,
+    },
     /// Chunks of an earlier life do not fit the source.
     #[error("the chunks on record do not fit the source {name}; submit the step again")]
     BordersDoNotFit {
@@ -218,7 +250,10 @@ impl SourceError {
         match self {
             Self::Corrupt { .. } | Self::Payload { .. } => FailureKind::Decode,
             Self::Item { .. } => FailureKind::User,
-            Self::LineTooLong { .. } | Self::TooLargeToShip { .. } => FailureKind::Resource,
+            Self::ChangedWhileRead { .. } => FailureKind::SourceChanged,
+            Self::LineTooLong { .. } | Self::TooLargeToShip { .. } | Self::WindowTooLong { .. } => {
+                FailureKind::Resource
+            }
             Self::Spec { .. }
             | Self::Pattern { .. }
             | Self::NothingMatches { .. }
@@ -230,11 +265,11 @@ impl SourceError {
             | Self::Gone { .. }
             | Self::Shrunk { .. }
             | Self::Changed { .. }
-            | Self::ChangedWhileRead { .. }
             | Self::Read { .. }
             | Self::NotRepeatable { .. }
             | Self::NotDeterministic { .. }
             | Self::NotRegistered { .. }
+            | Self::WindowType { .. }
             | Self::BordersDoNotFit { .. }
             | Self::TooMany { .. } => FailureKind::Source,
         }

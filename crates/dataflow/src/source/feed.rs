@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use elastic_flow_wire::message::FailureKind;
 
-use super::SourceError;
+use super::{SourceError, Window};
 
 /// Source bytes that an item of a range counts for.
 pub const RANGE_ITEM_BYTES: u64 = 8;
@@ -89,8 +89,21 @@ pub trait ItemBatches: Send {
     /// The next items, encoded with the wire codec, and their number; none at the end.
     ///
     /// A batch ends after `max_items` items, or with the item with which it reaches `max_bytes`; it has one item at least.
-    /// With the same limits an iterator that is made anew gives the same batches.
+    /// With the same limits and window an iterator that is made anew gives the same batches.
     fn next_batch(&mut self, max_items: u64, max_bytes: u64) -> Option<(Bytes, u64)>;
+
+    /// From now on a batch that has reached its limit goes on to the next place where `window` ends, or fails with
+    /// [`SourceError::WindowTooLong`].
+    ///
+    /// False if the window is over another type than the items have, or is not followed at all: the step then fails by name.
+    fn set_window(&mut self, _window: &Window) -> bool {
+        false
+    }
+
+    /// The type of its items, for messages.
+    fn item_type(&self) -> &'static str {
+        "items that take no window"
+    }
 
     /// Why [`ItemBatches::next_batch`] gave none, where it was not the end.
     fn take_error(&mut self) -> Option<SourceError> {

@@ -2,7 +2,8 @@
 //!
 //! A copy on another server counts as the same file, so neither inode nor modification time decide; the time is kept for
 //! messages. The digest covers the first and last 4 KiB of a stretch, which finds files that were replaced, rotated or
-//! cut, without reading them; a change in the midst of a file that keeps its size is found only while it happens.
+//! cut, without reading them; a change in the midst of a file that keeps its size is found only while it happens. So what
+//! was found then must not be tried again, since a second reader would find nothing.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -24,7 +25,7 @@ pub struct FileAtSubmission {
     pub path: String,
     /// The size in bytes; what was appended since is not read.
     pub length: u64,
-    /// Nanoseconds since 1970 of the last modification: for messages, decides nothing.
+    /// Nanoseconds since 1970 of the last modification: for the audit's notes, decides nothing.
     pub modified_nanos: i64,
     /// Digest of the ends of the first `length` bytes.
     pub ends: u64,
@@ -33,6 +34,11 @@ pub struct FileAtSubmission {
 }
 
 impl FileAtSubmission {
+    /// Whether readers compare all of it, since its ends meet.
+    pub(super) const fn is_all_ends(&self) -> bool {
+        self.length <= 2 * END_BYTES
+    }
+
     /// Looks at the file now.
     pub(super) fn look(path: String) -> Result<Self, SourceError> {
         let failed = |path: &str, source| SourceError::Open { path: path.to_owned(), source };
@@ -64,14 +70,8 @@ impl FileAtSubmission {
         }
     }
 
-    /// Opens a file that was found to be the right one before, and must not have been touched since.
-    pub(super) fn open_again(&self, seen: Stamp) -> Result<Opened, SourceError> {
-        let opened = self.open_by_length()?;
-        if opened.stamp == seen { Ok(opened) } else { Err(self.changed_while_read(opened.stamp.length)) }
-    }
-
     /// Opens a regular file that is long enough.
-    fn open_by_length(&self) -> Result<Opened, SourceError> {
+    pub(super) fn open_by_length(&self) -> Result<Opened, SourceError> {
         // Looked at before it is opened: opening a pipe of that name would wait for a writer.
         match fs::metadata(&self.path) {
             Ok(metadata) if metadata.is_file() => {}
@@ -154,7 +154,7 @@ fn append_exactly(file: &mut File, offset: u64, length: u64, to: &mut Vec<u8>) -
 }
 
 /// Nanoseconds since 1970; 0 where the system does not say.
-fn modified_nanos(metadata: &Metadata) -> i64 {
+pub(super) fn modified_nanos(metadata: &Metadata) -> i64 {
     let since = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     since.and_then(|since| i64::try_from(since.as_nanos()).ok()).unwrap_or(0)
 }

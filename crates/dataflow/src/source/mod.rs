@@ -5,7 +5,7 @@
 //! - [`SourceSpec`] is what a submitter names. [`ResolvedSource`] is what was there then: every file with size and a digest
 //!   of its ends. It is journalled with the step.
 //! - [`SourceCutter`] cuts it lazily into chunks, at byte offsets, without reading the files. It resumes behind the chunks
-//!   of an earlier life.
+//!   of an earlier life. With a [`Window`] it reads on from each offset to where the window lets a chunk end.
 //! - [`DataRoots`] keep a worker to the folders that it may read; [`open()`] then reads a chunk where its task runs: the lines that *start* in its stretch, in blocks. A file that is not the
 //!   one of the submission is "not here"; the master then sends what [`ship`] makes of the payload.
 //!
@@ -29,6 +29,7 @@ mod spec;
 mod stretch;
 #[cfg(test)]
 mod tests;
+mod window;
 
 pub use compression::Compression;
 pub use cut::{
@@ -42,3 +43,4 @@ pub use open::{open, ship};
 pub use resolve::{Grown, PartData, ResolvedPart, ResolvedSource};
 pub use roots::DataRoots;
 pub use spec::{InputNames, STANDARD_INPUT, SourceSpec};
+pub use window::{TypedWindow, WINDOW_BYTES_MAX, Window};

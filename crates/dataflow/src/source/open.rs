@@ -63,6 +63,8 @@ pub fn ship(payload: &Payload, max_bytes: u64) -> Result<Payload, SourceError> {
         if lines_bytes > max_bytes {
             return Err(SourceError::TooLargeToShip { name, limit_bytes: max_bytes });
         }
+        // The last line may end behind the stretch: doubling for it would hold twice the bytes until the chunk's result is there.
+        body.reserve_exact(block.len());
         body.extend_from_slice(&block);
     }
     Ok(finish_lines(body, blocks.bytes_read()))

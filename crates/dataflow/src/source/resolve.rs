@@ -7,7 +7,7 @@ use std::path::{self, Path};
 use glob::{MatchOptions, glob_with};
 use serde::{Deserialize, Serialize};
 
-use super::identity::FileAtSubmission;
+use super::identity::{FileAtSubmission, modified_nanos};
 use super::{RANGE_ITEM_BYTES, STANDARD_INPUT, SourceError, SourceSpec};
 use crate::seam::SourcePart;
 
@@ -108,14 +108,31 @@ impl ResolvedSource {
     /// Files that are gone by now are left out.
     #[must_use]
     pub fn grown(&self) -> Vec<Grown> {
-        let files =
-            self.parts.iter().filter_map(|part| if let PartData::File(file) = &part.data { Some(file) } else { None });
-        let grown = files.filter_map(|file| {
+        let grown = self.files().filter_map(|file| {
             let found_bytes = fs::metadata(&file.path).ok()?.len();
             let (path, submitted_bytes) = (file.path.clone(), file.length);
             (found_bytes > submitted_bytes).then_some(Grown { path, submitted_bytes, found_bytes })
         });
         grown.collect()
+    }
+
+    /// The paths of files that were written to since submission and have the size that they had, for the audit to say so:
+    /// readers compare the ends of a file, and what lies between them may be other.
+    ///
+    /// Only the node that resolved the source can tell: a copy has a time of its own. Files so small that all of them is
+    /// compared are left out.
+    #[must_use]
+    pub fn rewritten(&self) -> Vec<String> {
+        let rewritten = self.files().filter(|file| {
+            let now = fs::metadata(&file.path);
+            let same_size = now.is_ok_and(|it| it.len() == file.length && modified_nanos(&it) != file.modified_nanos);
+            same_size && !file.is_all_ends()
+        });
+        rewritten.map(|file| file.path.clone()).collect()
+    }
+
+    fn files(&self) -> impl Iterator<Item = &FileAtSubmission> {
+        self.parts.iter().filter_map(|part| if let PartData::File(file) = &part.data { Some(file) } else { None })
     }
 }
 

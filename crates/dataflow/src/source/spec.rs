@@ -1,6 +1,9 @@
 //! What a step reads, as its submitter names it.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use serde::de::{self, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::SourceError;
 
@@ -9,6 +12,7 @@ pub const STANDARD_INPUT: &str = "-";
 
 /// What a named input of a step reads; travels in the step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum SourceSpec {
     /// The lines of files: each a path, a glob, or `-` for standard input of the master.
     Lines {
@@ -18,8 +22,10 @@ pub enum SourceSpec {
     /// The numbers from `start` up to, but without, `end`.
     Range {
         /// The first number.
+        #[serde(deserialize_with = "whole")]
         start: u64,
         /// The number after the last.
+        #[serde(deserialize_with = "whole")]
         end: u64,
     },
     /// An iterator that a registered function makes anew each time: survives a crash of the master.
@@ -67,6 +73,38 @@ impl SourceSpec {
 fn number(text: &str) -> Option<u64> {
     let digits: String = text.chars().filter(|&c| c != '_').collect();
     digits.parse().ok()
+}
+
+/// A number that may be written as `3.0` where the format is for people: to JSON that is a whole number too.
+fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    struct Whole;
+
+    impl Visitor<'_> for Whole {
+        type Value = u64;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a whole number of 64 bits")
+        }
+
+        fn visit_u64<E>(self, number: u64) -> Result<u64, E> {
+            Ok(number)
+        }
+
+        fn visit_i64<E: de::Error>(self, number: i64) -> Result<u64, E> {
+            u64::try_from(number).map_err(|_| E::invalid_value(Unexpected::Signed(number), &self))
+        }
+
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole and in its range")]
+        fn visit_f64<E: de::Error>(self, number: f64) -> Result<u64, E> {
+            // 2^64, the first that is too large.
+            if number.fract() == 0.0 && (0.0..18_446_744_073_709_551_616.0).contains(&number) {
+                return Ok(number as u64);
+            }
+            Err(E::invalid_value(Unexpected::Float(number), &self))
+        }
+    }
+
+    if deserializer.is_human_readable() { deserializer.deserialize_u64(Whole) } else { u64::deserialize(deserializer) }
 }
 
 /// Inputs as a command line names them: `[NAME=]PATH`, several for one name.
@@ -139,6 +177,25 @@ mod tests {
         assert_eq!(SourceSpec::parse("range:3..1_000").unwrap(), SourceSpec::Range { start: 3, end: 1000 });
         assert_eq!(SourceSpec::parse("range:7..7").unwrap(), SourceSpec::Range { start: 7, end: 7 });
         assert_eq!(SourceSpec::parse("registered:days").unwrap(), SourceSpec::Registered { name: "days".into() });
+    }
+
+    #[test]
+    fn json_may_write_whole_numbers_with_a_point_and_no_others() {
+        let read = |end: &str| {
+            let text = format!(r#"{{"Range":{{"start":0,"end":{end}}}}}"#);
+            serde_json::from_str(&text).ok().map(|spec| {
+                let SourceSpec::Range { end, .. } = spec else { panic!("{spec:?}") };
+                end
+            })
+        };
+        for (text, number) in
+            [("7", 7), ("7.0", 7), ("1e3", 1_000), ("18446744073709551615", u64::MAX), ("1e19", 10_u64.pow(19))]
+        {
+            assert_eq!(read(text), Some(number), "{text}");
+        }
+        for text in ["7.5", "-1", "-1.0", "18446744073709551616", "2e19", "\"7\"", "null"] {
+            assert_eq!(read(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -76,9 +76,10 @@ impl Stretch {
         Self::start(slice, file, stamp)
     }
 
-    /// Opens a file that was looked at before, and must not have been touched since.
+    /// Opens a file that was found to be the right one before, and to which nothing but appended bytes came since.
     pub(super) fn open_again(slice: FileSlice, seen: Stamp) -> Result<Self, SourceError> {
-        let Opened { file, stamp } = slice.file.open_again(seen)?;
+        let Opened { mut file, stamp } = slice.file.open_by_length()?;
+        check_unchanged(&slice, &mut file, seen, stamp)?;
         Self::start(slice, file, stamp)
     }
 
@@ -158,10 +159,10 @@ impl Stretch {
     fn read_inside(&mut self, into: &mut [u8]) -> Result<usize, SourceError> {
         let end = self.slice.end();
         let (file, position) = match &mut self.input {
-            Input::Decoded { decoder, file } => {
+            Input::Decoded { decoder, .. } => {
                 let count = match retry(|| decoder.read(into)) {
                     Ok(count) => count,
-                    Err(error) => return Err(not_decoded(&self.slice.file, file, error)),
+                    Err(error) => return Err(self.not_decoded(error)),
                 };
                 if count == 0 {
                     self.phase = Phase::End;
@@ -202,25 +203,42 @@ impl Stretch {
         }
     }
 
-    /// Whether the file was left alone while it was read. Appended bytes are no change: they are not read.
-    fn check_unchanged(&mut self) -> Result<(), SourceError> {
+    /// What a failed decoder means: the disk failed, the file was written to, or the content is bad.
+    fn not_decoded(&mut self, error: io::Error) -> SourceError {
         let submitted = &self.slice.file;
+        let (Input::Plain { file, .. } | Input::Decoded { file, .. }) = &self.input;
+        if error.raw_os_error().is_some() {
+            return submitted.not_read(file, error);
+        }
+        let (path, format) = (submitted.path.clone(), submitted.compression.name());
+        self.check_unchanged().err().unwrap_or(SourceError::Corrupt { path, format, source: error })
+    }
+
+    /// Whether the file was left alone while it was read.
+    fn check_unchanged(&mut self) -> Result<(), SourceError> {
         let (Input::Plain { file, .. } | Input::Decoded { file, .. }) = &mut self.input;
-        let now = Stamp::of(file).map_err(|source| SourceError::Read { name: submitted.path.clone(), source })?;
-        if now.length < submitted.length {
-            return Err(submitted.shrunk(now.length));
-        }
-        if now == self.stamp {
-            return Ok(());
-        }
-        let grown = now.length > self.stamp.length;
-        if !grown || ends_digest(file, 0, submitted.length).ok() != Some(submitted.ends) {
-            return Err(submitted.changed_while_read(now.length));
-        }
-        match check_slice(&self.slice, file, now.length) {
-            Err(SourceError::Changed { .. }) => Err(submitted.changed_while_read(now.length)),
-            other => other,
-        }
+        let now = Stamp::of(file).map_err(|error| self.slice.file.not_read(file, error))?;
+        check_unchanged(&self.slice, file, self.stamp, now)
+    }
+}
+
+/// Makes sure that nothing happened to a file since it was `seen` but that bytes were appended, which are not read. Leaves the
+/// file anywhere.
+fn check_unchanged(slice: &FileSlice, file: &mut File, seen: Stamp, now: Stamp) -> Result<(), SourceError> {
+    let submitted = &slice.file;
+    if now.length < submitted.length {
+        return Err(submitted.shrunk(now.length));
+    }
+    if now == seen {
+        return Ok(());
+    }
+    let grown = now.length > seen.length;
+    if !grown || ends_digest(file, 0, submitted.length).ok() != Some(submitted.ends) {
+        return Err(submitted.changed_while_read(now.length));
+    }
+    match check_slice(slice, file, now.length) {
+        Err(SourceError::Changed { .. }) => Err(submitted.changed_while_read(now.length)),
+        other => other,
     }
 }
 
@@ -266,13 +284,4 @@ fn retry(mut read: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
             other => return other,
         }
     }
-}
-
-/// What a failed decoder means: the file shrank, the disk failed, or the content is bad.
-fn not_decoded(submitted: &FileAtSubmission, file: &File, error: io::Error) -> SourceError {
-    let (length, is_system) = (file.metadata().map(|metadata| metadata.len()).ok(), error.raw_os_error().is_some());
-    if is_system || length.is_none_or(|length| length < submitted.length) {
-        return submitted.not_read(file, error);
-    }
-    SourceError::Corrupt { path: submitted.path.clone(), format: submitted.compression.name(), source: error }
 }

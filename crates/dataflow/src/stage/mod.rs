@@ -15,6 +15,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::run::{ChunkFailure, ChunkRun, panic_message};
 use crate::seam::{Stage, TaskContext, TaskFailure, TaskOutput};
+use crate::skips::Skips;
 use crate::source::{self, OpenFailure};
 use timer::Timer;
 
@@ -60,6 +61,7 @@ impl<B: Body> Stage for StageOf<B> {
         let mut reads = Vec::with_capacity(chunks.len());
         let mut segments = Vec::with_capacity(if B::COMBINES { 1 } else { chunks.len() });
         let mut combined = None;
+        let skips = Skips::default();
         for chunk in chunks {
             if context.stop.load(Ordering::Relaxed) {
                 return Err(TaskFailure::Stopped);
@@ -69,7 +71,7 @@ impl<B: Body> Stage for StageOf<B> {
                 Some(partial) => partial,
                 None => self.guarded(chunk, None, || self.0.start())?,
             };
-            let (read, partial) = self.run_chunk(chunk, context, partial)?;
+            let (read, partial) = self.run_chunk(chunk, context, &skips, partial)?;
             if B::COMBINES {
                 combined = Some(partial);
             } else {
@@ -80,7 +82,7 @@ impl<B: Body> Stage for StageOf<B> {
         if let (Some(partial), Some(first)) = (combined, chunks.first()) {
             segments.push(self.segment(first, partial)?);
         }
-        Ok(TaskOutput { chunks: reads, segments })
+        Ok(TaskOutput { chunks: reads, segments, skips: skips.into_items() })
     }
 }
 
@@ -89,6 +91,7 @@ impl<B: Body> StageOf<B> {
         &self,
         chunk: &TaskChunk,
         context: &TaskContext,
+        skips: &Skips,
         mut partial: B::Partial,
     ) -> Result<(ChunkRead, B::Partial), TaskFailure> {
         if !self.0.takes(chunk.input) {
@@ -102,11 +105,12 @@ impl<B: Body> StageOf<B> {
             }
             Err(OpenFailure::Failed { kind, message }) => return Err(failed(chunk, kind, None, message)),
         };
-        let run = ChunkRun::new(context, chunk.input, feed);
+        let run = ChunkRun::new(context, skips, (chunk.receipt, chunk.input), feed);
         self.guarded(chunk, Some(&run), || self.0.fold(&run, &mut partial))?;
         match run.take_failure() {
             None => {}
             Some(ChunkFailure::Stopped) => return Err(TaskFailure::Stopped),
+            Some(ChunkFailure::TooManySkips) => return Err(too_many_skips(chunk, skips)),
             Some(ChunkFailure::Failed { kind, item, message }) => return Err(failed(chunk, kind, item, message)),
         }
         let read = ChunkRead { receipt: chunk.receipt, entries: run.position(), bytes: run.bytes(), nanos: 0 };
@@ -131,6 +135,17 @@ impl<B: Body> StageOf<B> {
             let item = run.map(ChunkRun::position);
             failed(chunk, FailureKind::Panic, item, panic_message(payload.as_ref()))
         })
+    }
+}
+
+/// Told with the first skip of the task, which may be of another chunk.
+fn too_many_skips(chunk: &TaskChunk, skips: &Skips) -> TaskFailure {
+    let kind = FailureKind::Skips;
+    match skips.first() {
+        Some(first) => {
+            TaskFailure::Failed { kind, receipt: Some(first.receipt), item: Some(first.item), message: first.error }
+        }
+        None => failed(chunk, kind, None, String::new()),
     }
 }
 

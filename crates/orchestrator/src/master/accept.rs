@@ -2,11 +2,15 @@
 
 use elastic_flow_clock::Mono;
 use elastic_flow_receipt::{Attempt, NodeId, ReceiptId, Station};
-use elastic_flow_wire::message::{ChunkRead, FailureKind, Message, Outcome, Segment, TaskResult};
+use elastic_flow_wire::message::{
+    ChunkRead, FailureKind, HeldTask, Message, Outcome, Segment, SkippedItem, TaskResult,
+};
 
+use super::account::name_of;
 use super::core::{MasterCore, Then};
+use super::dead_letters::{DeadLetter, note_skips};
 use super::effects::{Effect, Hook, Observation};
-use super::run::{Doing, Run};
+use super::run::{Doing, Run, Task};
 use crate::api::FailureView;
 use crate::interceptor::{ChunkEvent, Counts};
 use crate::journal::{DoneRecord, Record, SetAsideRecord};
@@ -17,11 +21,11 @@ const BACKOFF_DOUBLINGS_MAX: u32 = 5;
 const RATE_WEIGHT: f64 = 0.3;
 
 /// A failure as the worker told it.
-struct Failed {
-    kind: FailureKind,
-    receipt: Option<ReceiptId>,
-    item: Option<u64>,
-    message: String,
+pub(super) struct Failed {
+    pub(super) kind: FailureKind,
+    pub(super) receipt: Option<ReceiptId>,
+    pub(super) item: Option<u64>,
+    pub(super) message: String,
     log_tail: Vec<String>,
 }
 
@@ -32,14 +36,22 @@ impl MasterCore {
         let current = self.run.as_ref().is_some_and(|it| it.step == result.step && !it.finishing);
         if !current {
             self.totals.stale = self.totals.stale.saturating_add(1);
-            out.push(Effect::Send(node, Message::Ack(result.attempt)));
+            // A step that is finishing can still be taken back by a crash: until its end is in the journal nothing of it is
+            // acknowledged. It comes again, or its worker is told when the step ends.
+            if self.run.as_ref().is_none_or(|it| it.step != result.step) {
+                out.push(Effect::Send(node, Message::Ack(result.attempt)));
+            }
             return;
         }
+        if let (Some(run), Some(entry)) = (self.run.as_mut(), self.nodes.by_id.get(&node)) {
+            run.learn_name(node, &entry.joined.name);
+        }
+        self.note_arrival(now, node);
         match result.outcome {
-            Outcome::Done { chunks, segments, nanos } => {
+            Outcome::Done { chunks, segments, nanos, skips } => {
                 let facts =
                     Finished { attempt: result.attempt, stage: result.stage, generation: result.generation, nanos };
-                self.on_done(now, node, &facts, &result.receipts, chunks, segments, out);
+                self.on_done(now, node, &facts, &result.receipts, chunks, (segments, skips), out);
             }
             Outcome::Failed { kind, receipt, item, message, log_tail } => {
                 out.push(Effect::Send(node, Message::Ack(result.attempt)));
@@ -48,7 +60,7 @@ impl MasterCore {
             }
             Outcome::NotHere { receipts, .. } => {
                 out.push(Effect::Send(node, Message::Ack(result.attempt)));
-                self.on_not_here(now, result.attempt, &result.receipts, &receipts, out);
+                self.on_not_here(now, node, result.attempt, &result.receipts, &receipts);
             }
             Outcome::HandedBack => {
                 out.push(Effect::Send(node, Message::Ack(result.attempt)));
@@ -58,7 +70,7 @@ impl MasterCore {
     }
 
     /// The task is not open any more, wherever its chunks go from here.
-    fn close_task(&mut self, attempt: Attempt) {
+    pub(super) fn close_task(&mut self, attempt: Attempt) {
         let Some(task) = self.run.as_mut().and_then(|it| it.tasks.remove(&attempt)) else { return };
         if let Some(node) = self.nodes.by_id.get_mut(&task.node) {
             node.open.remove(&attempt);
@@ -74,30 +86,20 @@ impl MasterCore {
         facts: &Finished,
         receipts: &[ReceiptId],
         reads: Vec<ChunkRead>,
-        segments: Vec<Segment>,
+        (segments, skips): (Vec<Segment>, Vec<SkippedItem>),
         out: &mut Vec<Effect>,
     ) {
         let Some(run) = self.run.as_mut() else { return };
         let whole = !receipts.is_empty()
             && reads.len() == receipts.len()
             && reads.iter().zip(receipts).all(|(read, receipt)| read.receipt == *receipt)
-            && receipts.iter().all(|it| run.known(it).is_some());
+            && receipts.iter().all(|it| run.known(it).is_some())
+            && skips.iter().all(|it| receipts.contains(&it.receipt));
         let free = |it: &ReceiptId| run.known(it).is_some_and(|it| !matches!(it.doing, Doing::Accepted | Doing::Final));
         let fresh = whole && receipts.iter().all(free);
         let accepted = fresh || (self.planted.no_deduplication && whole);
         if !accepted {
-            for receipt in receipts {
-                // A foreign receipt is in no ledger.
-                run.ledger.drop_duplicate(receipt).ok();
-            }
-            self.totals.duplicates = self.totals.duplicates.saturating_add(1);
-            // The result that won may still be on its way into the journal. Until it is there nothing is acknowledged: this
-            // one comes again, or its worker is told when the step ends.
-            let settled = |it: &ReceiptId| run.known(it).is_none_or(|it| it.doing != Doing::Accepted);
-            if receipts.iter().all(settled) {
-                out.push(Effect::Send(node, Message::Ack(facts.attempt)));
-            }
-            self.give_back(now, facts.attempt, receipts);
+            self.drop_result(now, node, facts.attempt, receipts, out);
             return;
         }
         self.supersede(now, facts.attempt, receipts, out);
@@ -112,19 +114,15 @@ impl MasterCore {
             self.totals.entries = self.totals.entries.saturating_add(read.entries);
             self.totals.bytes = self.totals.bytes.saturating_add(read.bytes);
             if self.observing {
-                for hook in [Hook::Received, Hook::Processed] {
-                    let event = ChunkEvent {
-                        receipt: read.receipt,
-                        node: self.name.clone(),
-                        peer: Some(worker.clone()),
-                        entries: Some(read.entries),
-                        bytes: read.bytes,
-                        error: None,
-                    };
-                    if hook == Hook::Received {
-                        out.push(Effect::Observe(Observation::Chunk(hook, event)));
-                    }
-                }
+                let event = ChunkEvent {
+                    receipt: read.receipt,
+                    node: self.name.clone(),
+                    peer: Some(worker.clone()),
+                    entries: Some(read.entries),
+                    bytes: read.bytes,
+                    error: None,
+                };
+                out.push(Effect::Observe(Observation::Chunk(Hook::Received, event)));
             }
         }
         self.totals.returned = self.totals.returned.saturating_add(reads.len() as u64);
@@ -135,15 +133,50 @@ impl MasterCore {
             stage: facts.stage,
             generation: facts.generation,
             node: worker,
+            incarnation: node,
             chunks: reads,
             segments: segments.clone(),
+            skips,
         };
         note_reads(run, &record.chunks);
+        note_skips(run, &record.node, &record.skips);
+        let skipped = record.skips.len() as u64;
+        self.totals.skipped = self.totals.skipped.saturating_add(skipped);
+        if self.planted.acknowledge_before_record {
+            out.push(Effect::Send(node, Message::Ack(facts.attempt)));
+        }
         let number = self.journal(Record::Done(record), out);
-        if self.planted.acknowledge_before_journal {
+        if self.planted.acknowledge_before_sync {
             out.push(Effect::Send(node, Message::Ack(facts.attempt)));
         }
         self.then(number, Then::Commit { node, attempt: facts.attempt, sequences, segments });
+        if skipped > 0 {
+            self.watch_skips();
+        }
+    }
+
+    /// A result that lost: counted, and acknowledged where that loses nothing.
+    fn drop_result(
+        &mut self,
+        now: Mono,
+        node: NodeId,
+        attempt: Attempt,
+        receipts: &[ReceiptId],
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(run) = self.run.as_mut() else { return };
+        for receipt in receipts {
+            // A foreign receipt is in no ledger.
+            run.ledger.drop_duplicate(receipt).ok();
+        }
+        self.totals.duplicates = self.totals.duplicates.saturating_add(1);
+        // The result that won may still be on its way into the journal. Until it is there nothing is acknowledged: this
+        // one comes again, or its worker is told when the step ends.
+        let settled = |it: &ReceiptId| run.known(it).is_none_or(|it| it.doing != Doing::Accepted);
+        if receipts.iter().all(settled) {
+            out.push(Effect::Send(node, Message::Ack(attempt)));
+        }
+        self.give_back(now, attempt, receipts);
     }
 
     /// The commit point has passed: merge, mark, tell, acknowledge.
@@ -205,7 +238,7 @@ impl MasterCore {
     }
 
     /// Chunks that were open under `attempt` can be assigned again; nobody is to blame.
-    fn reopen(&mut self, now: Mono, attempt: Attempt, sequences: &[u64]) {
+    pub(super) fn reopen(&mut self, now: Mono, attempt: Attempt, sequences: &[u64]) {
         let Some(run) = self.run.as_mut() else { return };
         for sequence in sequences {
             if run.chunk(*sequence).is_some_and(|it| it.doing == Doing::Open(attempt)) {
@@ -214,28 +247,9 @@ impl MasterCore {
         }
     }
 
-    fn give_back(&mut self, now: Mono, attempt: Attempt, receipts: &[ReceiptId]) {
+    pub(super) fn give_back(&mut self, now: Mono, attempt: Attempt, receipts: &[ReceiptId]) {
         let sequences: Vec<u64> = receipts.iter().filter(|it| self.is_running(it)).map(|it| it.sequence).collect();
         self.reopen(now, attempt, &sequences);
-    }
-
-    /// The node has not these files: the master ships the bytes, and no attempt is used.
-    fn on_not_here(
-        &mut self,
-        now: Mono,
-        attempt: Attempt,
-        all: &[ReceiptId],
-        absent: &[ReceiptId],
-        out: &mut Vec<Effect>,
-    ) {
-        self.give_back(now, attempt, all);
-        let Some(run) = self.run.as_mut() else { return };
-        for receipt in absent {
-            let Some(chunk) = run.known(receipt).filter(|it| it.doing == Doing::Pending) else { continue };
-            let payload = chunk.cut.payload.clone();
-            run.to(receipt.sequence, Doing::Shipping, now);
-            out.push(Effect::Ship(*receipt, payload));
-        }
     }
 
     fn on_failed(
@@ -257,6 +271,11 @@ impl MasterCore {
             _ if open.len() == 1 => open.first().copied(),
             _ => None,
         };
+        if matches!(failed.kind, FailureKind::Fail | FailureKind::Skips) {
+            self.give_back(now, attempt, &open);
+            self.on_fatal(node, attempt, &open, failed, out);
+            return;
+        }
         for receipt in &open {
             run.to(receipt.sequence, Doing::Pending, now);
             if culprit.is_none() {
@@ -297,8 +316,10 @@ impl MasterCore {
         let failures = chunk.failures;
         // On two workers at least, where there are two: one sick server is not to condemn a chunk.
         let enough = failures >= max_attempts && (chunk.failed_on.len() >= 2 || !two_workers);
+        // Another attempt would not see what this one saw, and take the new content for the old.
+        let hopeless = failed.kind == FailureKind::SourceChanged;
         run.mark(&culprit, Station::Failed, Some(node), self.wall);
-        if enough || failures >= max_attempts.saturating_mul(2) {
+        if enough || hopeless || failures >= max_attempts.saturating_mul(2) {
             let (kind, item, message) = (failed.kind, failed.item, failed.message.clone());
             self.note_failure(Some(culprit), worker, failures, failed, true, out);
             self.set_aside(culprit, kind, item, message, Some(node), out);
@@ -321,9 +342,9 @@ impl MasterCore {
         node: Option<NodeId>,
         out: &mut Vec<Effect>,
     ) {
-        let worker = node.map_or_else(|| self.name.clone(), |it| self.nodes.name(it));
         self.keep(receipt.sequence, out);
         let Some(run) = self.run.as_mut() else { return };
+        let worker = node.map_or_else(|| self.name.clone(), |it| name_of(&run.names, it));
         let failures = run.chunk(receipt.sequence).map_or(0, |it| it.failures);
         finish_chunk(run, receipt.sequence, Station::SetAside, node, self.wall);
         run.ledger.set_error(&receipt, &message).ok();
@@ -338,11 +359,12 @@ impl MasterCore {
                 set_aside: true,
             });
         }
+        run.dead_letters.push(DeadLetter::set_aside(receipt, item, &worker, &message));
         self.totals.set_aside = self.totals.set_aside.saturating_add(1);
         if self.observing {
             Self::observe_complete(&self.name, run, receipt.sequence, Some(message.clone()), out);
         }
-        let record = SetAsideRecord { receipt, kind, item, message, node: worker, failures };
+        let record = SetAsideRecord { receipt, kind, item, message, node: worker, incarnation: node, failures };
         self.journal(Record::SetAside(record), out);
     }
 
@@ -377,30 +399,35 @@ impl MasterCore {
         }
     }
 
-    /// An attempt that its worker does not hold was lost on the way: it is assigned again.
-    pub(super) fn on_pulse(&mut self, now: Mono, node: NodeId, holding: &[Attempt], out: &mut Vec<Effect>) {
-        let Some(entry) = self.nodes.by_id.get(&node) else { return };
-        let Some(run) = self.run.as_ref() else { return };
-        let after = self.settings.reconcile_after;
-        let missing: Vec<Attempt> = entry
-            .open
-            .iter()
-            .filter(|it| run.tasks.get(it).is_some_and(|task| now >= task.sent_at + after) && !holding.contains(it))
-            .copied()
-            .collect();
-        for attempt in missing {
-            let Some(task) = self.run.as_ref().and_then(|it| it.tasks.get(&attempt)) else { continue };
-            let sequences = task.chunks.clone();
-            self.close_task(attempt);
-            self.reopen(now, attempt, &sequences);
-            for sequence in sequences {
-                self.note_retry(sequence, out);
+    /// What a worker has at work, or finished, of an earlier link or of an earlier life of this master: as long as its chunks are
+    /// nowhere else, the attempts are open again as they were, so that nothing is computed twice.
+    ///
+    /// That is a saving and no condition: whatever is not taken up here is still judged by [`Self::on_result`] when it comes.
+    pub(super) fn on_holding(&mut self, now: Mono, node: NodeId, tasks: &[HeldTask]) {
+        let Some(entry) = self.nodes.by_id.get_mut(&node) else { return };
+        entry.announced = true;
+        let Some(run) = self.run.as_mut().filter(|it| !it.finishing) else { return };
+        let step = run.step;
+        for task in tasks.iter().filter(|it| it.step == step && !it.receipts.is_empty()) {
+            let idle = |it: &ReceiptId| {
+                run.known(it).is_some_and(|it| matches!(it.doing, Doing::Pending | Doing::Waiting | Doing::Shipping))
+            };
+            if run.tasks.contains_key(&task.attempt) || !task.receipts.iter().all(idle) {
+                continue;
             }
-            // Should it arrive after all, its work is not wanted. A worker that had lost the notice as well gets it again.
-            out.push(Effect::Send(node, Message::Revoke(attempt)));
-            if let Some(entry) = self.nodes.by_id.get_mut(&node) {
-                entry.notified = false;
+            let mut sequences: Vec<u64> = task.receipts.iter().map(|it| it.sequence).collect();
+            sequences.sort_unstable();
+            sequences.dedup();
+            run.learn_name(node, &entry.joined.name);
+            for receipt in &task.receipts {
+                run.to(receipt.sequence, Doing::Open(task.attempt), now);
+                for station in [Station::Distributed, Station::Sent] {
+                    run.mark(receipt, station, Some(node), self.wall);
+                }
             }
+            entry.open.insert(task.attempt);
+            entry.open_chunks = entry.open_chunks.saturating_add(sequences.len() as u64);
+            run.tasks.insert(task.attempt, Task { node, chunks: sequences, sent_at: now, bytes: 0 });
         }
     }
 
@@ -414,7 +441,7 @@ impl MasterCore {
         }
     }
 
-    fn note_retry(&mut self, sequence: u64, out: &mut Vec<Effect>) {
+    pub(super) fn note_retry(&mut self, sequence: u64, out: &mut Vec<Effect>) {
         self.totals.retried = self.totals.retried.saturating_add(1);
         let Some(run) = self.run.as_mut() else { return };
         run.retried = run.retried.saturating_add(1);
@@ -427,7 +454,7 @@ impl MasterCore {
         }
     }
 
-    fn note_failure(
+    pub(super) fn note_failure(
         &mut self,
         receipt: Option<ReceiptId>,
         worker: &str,
@@ -482,6 +509,7 @@ impl MasterCore {
             conceived: run.chunks.len() as u64,
             aggregated: run.aggregated,
             set_aside: run.set_aside,
+            items_skipped: run.skipped,
             source_exhausted: run.exhausted,
         };
         out.push(Effect::Observe(Observation::ChunkComplete(event, counts)));

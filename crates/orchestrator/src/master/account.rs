@@ -1,10 +1,13 @@
 //! What is known of a step's chunks once it has ended: the ledger, the parts of its source and its failures.
 
+use std::collections::BTreeMap;
+
 use elastic_flow_clock::Mono;
 use elastic_flow_dataflow::seam::SourcePart;
-use elastic_flow_receipt::{Audit, InputPart, Ledger, StepId};
+use elastic_flow_receipt::{Audit, Earlier, InputPart, Ledger, NodeId, StepId, Tally};
 use serde::{Deserialize, Serialize};
 
+use super::dead_letters::{DeadLetter, LeftOut, skipped_of, too_many};
 use super::run::Run;
 use crate::api::{FailureView, Progress};
 
@@ -16,9 +19,13 @@ pub struct Account {
     progress: Progress,
     ledger: Ledger,
     parts: Vec<SourcePart>,
-    /// Whether the step replays another: then its chunks cover the source only together with that one's.
-    replay: bool,
+    /// What the step went on from, where it is a replay: its chunks cover the source together with that.
+    earlier: Option<Box<Earlier>>,
+    /// The names of the nodes that its receipts passed.
+    names: BTreeMap<NodeId, String>,
     failures: Vec<FailureView>,
+    /// All that was set aside, items and chunks.
+    dead_letters: Vec<DeadLetter>,
     /// What is to be said of the source, in sentences.
     notes: Vec<String>,
 }
@@ -31,8 +38,10 @@ impl Account {
             progress: run.progress(now),
             ledger: std::mem::replace(&mut run.ledger, Ledger::new(run.step)),
             parts: run.parts.clone(),
-            replay: run.spec.replay_of.is_some(),
+            earlier: run.earlier.clone(),
+            names: std::mem::take(&mut run.names),
             failures: std::mem::take(&mut run.failures),
+            dead_letters: std::mem::take(&mut run.dead_letters),
             notes: Vec::new(),
         }
     }
@@ -61,6 +70,18 @@ impl Account {
         &self.parts
     }
 
+    /// What a replay of the step goes on from.
+    #[must_use]
+    pub fn earlier_of_replay(&self) -> Earlier {
+        Earlier::after(&self.ledger, self.earlier.as_deref()).with_skipped(self.progress.items_skipped)
+    }
+
+    /// The name of a node that its receipts passed; its incarnation where the name is not known.
+    #[must_use]
+    pub fn name_of(&self, node: NodeId) -> String {
+        name_of(&self.names, node)
+    }
+
     /// The failures that were kept, oldest first.
     #[must_use]
     pub fn failures(&self) -> &[FailureView] {
@@ -70,7 +91,8 @@ impl Account {
     /// The audit.
     #[must_use]
     pub fn audit(&self) -> Audit {
-        let mut audit = audit(&self.ledger, if self.replay { &[] } else { &self.parts });
+        let mut audit =
+            audit(&self.ledger, &self.parts, self.earlier.as_deref(), &self.names, skipped_of(&self.dead_letters));
         audit.notes.clone_from(&self.notes);
         audit
     }
@@ -80,19 +102,41 @@ impl Account {
         self.notes = notes;
     }
 
-    /// Chunks that were set aside.
-    pub(super) fn set_aside(&self) -> u64 {
-        self.ledger.count(elastic_flow_receipt::Station::SetAside)
+    /// All that was set aside, in the order of the journal.
+    #[must_use]
+    pub fn dead_letters(&self) -> &[DeadLetter] {
+        &self.dead_letters
     }
 
-    /// The first error that set a chunk aside.
-    pub(super) fn first_error(&self) -> &str {
-        self.failures.iter().find(|it| it.set_aside).map_or("see its failures", |it| it.message.as_str())
+    /// What is not in its result.
+    pub(super) fn left_out(&self) -> LeftOut {
+        let chunks = self.ledger.count(elastic_flow_receipt::Station::SetAside);
+        LeftOut::of(self.progress.items_skipped, chunks, self.earlier.as_deref())
+    }
+
+    /// Why it failed, having set aside more than it might.
+    pub(super) fn too_many(&self, left_out: LeftOut, max_skips: u64) -> String {
+        too_many(left_out, max_skips, &self.dead_letters, self.earlier.as_deref())
     }
 }
 
-pub(super) fn audit(ledger: &Ledger, parts: &[SourcePart]) -> Audit {
+/// The name of a node, or its incarnation where the name is not known.
+pub(super) fn name_of(names: &BTreeMap<NodeId, String>, node: NodeId) -> String {
+    names.get(&node).cloned().unwrap_or_else(|| node.to_string())
+}
+
+/// The audit of a step that runs or has ended.
+pub(super) fn audit(
+    ledger: &Ledger,
+    parts: &[SourcePart],
+    earlier: Option<&Earlier>,
+    names: &BTreeMap<NodeId, String>,
+    skipped: Tally,
+) -> Audit {
     let parts: Vec<InputPart> =
         parts.iter().map(|it| InputPart { input: it.input, name: it.name.clone(), length: it.length }).collect();
-    elastic_flow_receipt::audit(ledger, &parts)
+    let mut audit = elastic_flow_receipt::audit(ledger, &parts, earlier);
+    audit.nodes.clone_from(names);
+    audit.rows.skipped = skipped;
+    audit
 }

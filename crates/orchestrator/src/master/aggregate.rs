@@ -1,5 +1,6 @@
 //! The thread that merges results as they arrive, and makes and keeps a step's output at its end.
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -156,7 +157,11 @@ impl Merger {
         self.waiting.fetch_sub(bytes_of(segments), Ordering::Relaxed);
         match merged {
             Ok(()) => true,
-            Err(message) => self.answer(Answer::Event(Event::MergeFailed(step, message))),
+            // What is in it from here on nobody knows: it is neither kept nor shown.
+            Err(message) => {
+                self.open = None;
+                self.answer(Answer::Event(Event::MergeFailed(step, message)))
+            }
         }
     }
 
@@ -184,7 +189,6 @@ impl Merger {
     /// Everything that a later question or a replay needs is in the store before the step's end is decided.
     fn keep_and_finish(&self, aggregator: Option<Box<dyn Aggregator>>, finish: Finish) -> Result<Made, String> {
         let step = finish.step;
-        let kept = |it: StoreError| format!("what it leaves cannot be kept: {it}");
         let notes = notes_on(&finish.source);
         let partial = !finish.left.is_empty() || finish.rest.is_some() || matches!(finish.ending, Ending::Failed(_));
         if let Some(aggregator) = &aggregator
@@ -193,20 +197,16 @@ impl Merger {
             let saved = aggregator.save().map_err(|it| format!("its output does not encode: {it}"))?;
             self.store.put(step, RESULT, &saved, self.durability).map_err(kept)?;
         }
-        for (receipt, cut) in &finish.left {
-            // A shipped payload without a body went to the store when its attempt failed.
-            if cut.payload.kind == PayloadKind::Split || !cut.payload.body.is_empty() {
-                let bytes =
-                    elastic_flow_wire::encode_to_vec(cut).map_err(|it| format!("{receipt} does not encode: {it}"))?;
-                self.store.put(step, &receipt.to_string(), &bytes, self.durability).map_err(kept)?;
-            }
+        if partial {
+            self.keep_left(step, &finish.left)?;
         }
         if let Some(rest) = &finish.rest {
             let rest = elastic_flow_wire::encode_to_vec(&(&finish.source, rest))
                 .map_err(|it| format!("its source does not encode: {it}"))?;
             self.store.put(step, REST, &rest, self.durability).map_err(kept)?;
         }
-        if self.store.is_durable() {
+        // A replay is audited together with the account of the step that it replays.
+        if self.store.is_durable() || partial {
             let mut account = Account::clone(&finish.account);
             account.note(notes.clone());
             let account = elastic_flow_wire::encode_to_vec(&account)
@@ -217,21 +217,46 @@ impl Merger {
             aggregator.map(|it| it.finish().map_err(|it| format!("its output cannot be made: {it}"))).transpose()?;
         Ok((output, notes))
     }
+
+    /// The payloads of the chunks that a replay is to do, and of no others.
+    fn keep_left(&self, step: StepId, left: &[(ReceiptId, Cut)]) -> Result<(), String> {
+        let receipts: BTreeSet<ReceiptId> = left.iter().map(|(receipt, _)| *receipt).collect();
+        for payload in self.store.list(step).map_err(kept)? {
+            // Kept when an attempt on it failed, and done since.
+            if payload.name.parse().is_ok_and(|receipt: ReceiptId| !receipts.contains(&receipt)) {
+                self.store.delete(step, &payload.name).map_err(kept)?;
+            }
+        }
+        for (receipt, cut) in left {
+            // A shipped payload without a body went to the store when its attempt failed.
+            if cut.payload.kind == PayloadKind::Split || !cut.payload.body.is_empty() {
+                let bytes =
+                    elastic_flow_wire::encode_to_vec(cut).map_err(|it| format!("{receipt} does not encode: {it}"))?;
+                self.store.put(step, &receipt.to_string(), &bytes, self.durability).map_err(kept)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn kept(error: StoreError) -> String {
+    format!("what it leaves cannot be kept: {error}")
 }
 
 /// A step's output, if it has one, and what is to be said of its source.
 type Made = (Option<Box<dyn StepOutput>>, Vec<String>);
 
-/// Files that have grown since submission: what was appended was not read.
+/// Files that have grown since submission, and those that were written to and may have changed unseen.
 fn notes_on(source: &[u8]) -> Vec<String> {
     let Ok(source) = StepSource::decode(source) else { return Vec::new() };
-    let grown = source.resolved.grown().into_iter();
-    grown
-        .map(|it| {
-            let (path, then, now) = (it.path, it.submitted_bytes, it.found_bytes);
-            format!(
-                "{path} has grown from {then} to {now} bytes since submission and was read to its size at submission"
-            )
-        })
-        .collect()
+    let grown = source.resolved.grown().into_iter().map(|it| {
+        let (path, then, now) = (it.path, it.submitted_bytes, it.found_bytes);
+        format!("{path} has grown from {then} to {now} bytes since submission and was read to its size at submission")
+    });
+    let rewritten = source.resolved.rewritten().into_iter().map(|path| {
+        format!(
+            "{path} was written to since submission and has its former size: chunks were compared with it by their ends alone"
+        )
+    });
+    grown.chain(rewritten).collect()
 }

@@ -5,28 +5,28 @@ use elastic_flow_dataflow::seam::Cut;
 use elastic_flow_receipt::{
     Attempt, ConceivedChunk as LedgerChunk, Cover, NodeId, ReceiptId, StageId, Station, StepId,
 };
-use elastic_flow_wire::message::{Assignment, Message, Payload, PayloadKind, StepNotice, TaskChunk};
+use elastic_flow_wire::message::{Assignment, Message, PayloadKind, StepNotice, TaskChunk};
 
 use super::core::{MasterCore, Then};
 use super::effects::{Effect, Hook};
 use super::nodes::ChunkFacts;
-use super::run::{Doing, Opening, Run, Task};
+use super::run::{Chunk, Doing, Opening, Run, Task};
+use super::ship::{SHIPPED_BYTES_MAX, SHIPPED_CHUNK_BYTES};
 use crate::api::ApiError;
 use crate::config::{CHUNK_BYTES_MAX, CHUNK_BYTES_MIN};
 use crate::journal::{ConceivedChunk, ConceivedRecord, Record};
 
 /// The first stage of every plan, which reads the source.
 const SOURCE_STAGE: StageId = StageId(0);
-/// Payload bytes of shipped chunks that the master holds before it cuts no more, unless nothing else is to be done.
-const SHIPPED_BYTES_MAX: u64 = 32 << 20;
-/// Bytes of a shipped chunk, about: small, since it lives in the master's memory until its result is there.
-const SHIPPED_CHUNK_BYTES: u64 = 2 << 20;
 /// Chunks that are asked for at once, at most.
 const CUTS_AT_ONCE_MAX: u64 = 256;
 /// Pending chunks that are looked at for one that a free worker may take, when earlier ones have to wait for a certain worker.
 const SCAN_MAX: usize = 64;
 /// Bytes of a task, at most, unless its first chunk alone has more.
 const TASK_BYTES_MAX: u64 = 128 << 20;
+/// Bytes of a task whose chunks carry theirs, at most, unless its first chunk alone has more: what is sent is in memory a second
+/// time, encoded, and on the worker as a whole.
+const SHIPPED_TASK_BYTES_MAX: u64 = 4 << 20;
 /// A chunk is to take about this long; short enough that all slots work to the end.
 const CHUNK_NANOS_AIM: f64 = 250e6;
 
@@ -82,21 +82,24 @@ impl MasterCore {
 
     pub(super) fn ask_for_cuts(&mut self, out: &mut Vec<Effect>) {
         let slots = self.nodes.slots();
-        let company = u64::from(self.settings.task_chunks_max);
-        let wanted = slots.saturating_mul(u64::from(self.settings.open_per_slot)).saturating_mul(company.min(4));
+        let company = u64::from(self.settings.task_chunks_max).min(4);
+        let places = slots.saturating_mul(u64::from(self.settings.open_per_slot));
+        let far = self.nodes.by_id.values().any(|it| it.takes_work() && !it.lacks.is_empty());
         let Some(run) = self.run.as_mut() else { return };
         if run.opening == Opening::Asked || run.cutting || run.exhausted || run.ending.is_some() {
             return;
         }
         // Lazily: nothing before a worker could take it, and nothing beyond what the open tasks and their successors need.
-        let ahead = (run.pending.len() as u64).saturating_add(run.conceived);
-        let ships = run.chunks.first().is_some_and(|it| it.cut.payload.kind != PayloadKind::Split);
-        if slots == 0 || ahead >= wanted || (ships && run.shipped_bytes >= SHIPPED_BYTES_MAX) {
+        // The first answers tell how large chunks should be, so that few are cut before.
+        let answered = run.accepted > 0 || run.finals > 0;
+        let wanted = places.saturating_mul(if answered { company } else { 1 });
+        let ahead = (run.pending.len() as u64).saturating_add(run.conceived).saturating_add(run.shipping);
+        if slots == 0 || ahead >= wanted || (run.carries && run.shipped_bytes >= SHIPPED_BYTES_MAX) {
             return;
         }
         run.cutting = true;
         let chunks = if run.chunks.is_empty() { slots } else { wanted.saturating_sub(ahead) };
-        let target_bytes = if ships || run.bytes_total().is_none() {
+        let target_bytes = if far || run.carries || run.bytes_total().is_none() {
             SHIPPED_CHUNK_BYTES
         } else {
             chunk_bytes(&self.settings, run, slots)
@@ -120,9 +123,12 @@ impl MasterCore {
             let Some(first) = self.run.as_ref().and_then(|it| it.pending.range(from..).next().copied()) else { break };
             from = first.saturating_add(1);
             match self.worker_for(first) {
-                None => scanned = scanned.saturating_add(1),
+                None => {
+                    scanned = scanned.saturating_add(1);
+                    self.ship_if_due(now, first, out);
+                }
                 Some(node) => {
-                    let chunks = self.company(first);
+                    let chunks = self.company(first, node);
                     from = chunks.last().map_or(from, |it| it.saturating_add(1));
                     self.assign(now, node, chunks, out);
                 }
@@ -136,13 +142,22 @@ impl MasterCore {
         let part =
             chunk.cut.covers.first().and_then(|it| run.parts.get(it.part as usize)).map_or("", |it| it.name.as_str());
         let facts = ChunkFacts { receipt: chunk.receipt, bytes: chunk.cut.bytes, part };
-        let alone = chunk.losses >= self.settings.max_losses;
-        self.nodes.pick(self.method.as_mut(), facts, &chunk.failed_on, alone, self.settings.open_per_slot)
+        if chunk.absent && !chunk.carries() {
+            return None;
+        }
+        let needs = chunk.needs(self.settings.max_losses);
+        self.nodes.pick(self.method.as_mut(), facts, needs, self.settings.open_per_slot)
     }
 
     /// The chunks that share a task with `first`: many while there is much to do, few towards the end, so that all slots work.
-    fn company(&self, first: u64) -> Vec<u64> {
+    fn company(&self, first: u64, node: NodeId) -> Vec<u64> {
         let Some(run) = self.run.as_ref() else { return Vec::new() };
+        let carries = run.chunk(first).is_some_and(Chunk::carries);
+        let with_first = |it: &Chunk| {
+            it.failed_on.is_empty()
+                && it.carries() == carries
+                && (carries || (!it.absent && self.nodes.by_id.get(&node).is_some_and(|node| node.has(&it.cut.covers))))
+        };
         let shares = self.nodes.slots().max(1).saturating_mul(u64::from(self.settings.open_per_slot));
         let by_count = (run.pending.len() as u64).div_ceil(shares).clamp(1, u64::from(self.settings.task_chunks_max));
         let bytes_max = match run.bytes_total() {
@@ -156,6 +171,7 @@ impl MasterCore {
             run.chunk(sequence)
                 .map_or(1, |it| if it.losses >= self.settings.max_losses { 1 } else { u64::from(it.company) })
         };
+        let bytes_max = if carries { bytes_max.min(SHIPPED_TASK_BYTES_MAX) } else { bytes_max };
         let mut most = by_count.min(company_of(first));
         let mut bytes = run.chunk(first).map_or(0, |it| it.cut.bytes);
         let mut chunks = vec![first];
@@ -163,7 +179,7 @@ impl MasterCore {
             let Some(chunk) = run.chunk(sequence) else { break };
             most = most.min(company_of(sequence));
             bytes = bytes.saturating_add(chunk.cut.bytes);
-            if chunks.len() as u64 >= most || bytes > bytes_max || !chunk.failed_on.is_empty() {
+            if chunks.len() as u64 >= most || bytes > bytes_max || !with_first(chunk) {
                 break;
             }
             chunks.push(sequence);
@@ -178,15 +194,18 @@ impl MasterCore {
         let Some(run) = self.run.as_mut() else { return };
         let Some(entry) = self.nodes.by_id.get_mut(&node) else { return };
         if !std::mem::replace(&mut entry.notified, true) {
-            out.push(Effect::Send(node, Message::Notice(notice(run))));
+            out.push(Effect::Send(node, Message::Notice(notice(run, self.settings.max_skips))));
         }
         entry.open.insert(attempt);
         entry.open_chunks = entry.open_chunks.saturating_add(sequences.len() as u64);
+        run.learn_name(node, &worker);
         let mut chunks = Vec::with_capacity(sequences.len());
+        let mut payload_bytes = 0_u64;
         for sequence in &sequences {
             run.to(*sequence, Doing::Open(attempt), now);
             let Some(chunk) = run.chunk(*sequence) else { continue };
             let (receipt, input, bytes) = (chunk.receipt, chunk.cut.input, chunk.cut.bytes);
+            payload_bytes = payload_bytes.saturating_add(chunk.cut.payload.body.len() as u64);
             chunks.push(TaskChunk { receipt, input, payload: chunk.cut.payload.clone() });
             let entries = chunk.cut.entries;
             for station in [Station::Distributed, Station::Sent] {
@@ -207,31 +226,11 @@ impl MasterCore {
         }
         self.totals.distributed = self.totals.distributed.saturating_add(sequences.len() as u64);
         let step = run.step;
-        run.tasks.insert(attempt, Task { node, chunks: sequences, sent_at: now });
+        run.tasks.insert(attempt, Task { node, chunks: sequences, sent_at: now, bytes: payload_bytes });
         out.push(Effect::Send(
             node,
             Message::Assign(Assignment { attempt, step, stage: SOURCE_STAGE, generation: 0, chunks }),
         ));
-    }
-
-    /// The master has turned a split into bytes, or could not: then its own copy is gone or changed as well, and no retry helps.
-    pub(super) fn on_shipped(
-        &mut self,
-        now: Mono,
-        receipt: ReceiptId,
-        result: Result<Payload, String>,
-        out: &mut Vec<Effect>,
-    ) {
-        let Some(run) = self.run.as_mut().filter(|it| it.step == receipt.step) else { return };
-        if run.known(&receipt).is_none_or(|it| it.doing != Doing::Shipping) {
-            return;
-        }
-        match result {
-            Ok(payload) => run.refill(&receipt, payload, now),
-            Err(message) => {
-                self.set_aside(receipt, elastic_flow_wire::message::FailureKind::Source, None, message, None, out)
-            }
-        }
     }
 
     /// The ending of a step: what has no final station yet is abandoned.
@@ -265,8 +264,9 @@ impl MasterCore {
     }
 }
 
-fn notice(run: &Run) -> StepNotice {
-    StepNotice { step: run.step, program: run.spec.program.clone(), params: run.spec.params.clone(), plan: run.plan }
+fn notice(run: &Run, max_skips: u64) -> StepNotice {
+    let (program, params) = (run.spec.program.clone(), run.spec.params.clone());
+    StepNotice { step: run.step, program, params, plan: run.plan, max_skips }
 }
 
 /// The size of the next chunks: as large as takes [`CHUNK_NANOS_AIM`] here, and small enough that every slot gets several.
@@ -302,8 +302,6 @@ fn journalled(receipt: ReceiptId, parent: Option<ReceiptId>, cut: &Cut) -> Conce
 
 /// Takes a conceived chunk into the run and its ledger: the live path and recovery share it.
 pub(super) fn enter(run: &mut Run, wall: u64, chunk: &ConceivedChunk, cut: Cut) {
-    // A replay covers its source together with the step that it replays, so its own audit is over its chunks alone.
-    let covers = if run.spec.replay_of.is_some() { &[][..] } else { &cut.covers[..] };
     let entered = run.ledger.conceive(LedgerChunk {
         id: chunk.receipt,
         input: cut.input,
@@ -313,7 +311,7 @@ pub(super) fn enter(run: &mut Run, wall: u64, chunk: &ConceivedChunk, cut: Cut) 
         digest: Some(chunk.digest),
         parents: chunk.parent.into_iter().collect(),
         generation: 0,
-        covers: covers.iter().map(|it| Cover { part: it.part, offset: it.offset, length: it.length }).collect(),
+        covers: cut.covers.iter().map(|it| Cover { part: it.part, offset: it.offset, length: it.length }).collect(),
     });
     debug_assert!(entered.is_ok(), "sequence numbers rise");
     run.add(chunk.receipt, cut);

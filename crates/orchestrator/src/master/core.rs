@@ -1,6 +1,6 @@
 //! The master's deciding code: events and time go in, effects come out. No I/O, no clock, no randomness (DESIGN S1).
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,6 +10,7 @@ use elastic_flow_receipt::{Attempt, NodeId, ReceiptId, StepId};
 use elastic_flow_wire::message::{Message, Segment};
 
 use super::account::Account;
+use super::dead_letters::LeftOut;
 use super::effects::{Effect, Ending, Event, Joined, Observation, Open, Opened, RequestId};
 use super::nodes::{Distribute, Node, Nodes};
 use super::run::{Doing, Opening, Run};
@@ -38,8 +39,10 @@ pub(super) enum Then {
 pub struct Planted {
     /// Results are merged whether or not their chunks are final already.
     pub no_deduplication: bool,
-    /// Results are acknowledged before they are in the journal.
-    pub acknowledge_before_journal: bool,
+    /// Results are acknowledged before their record is even asked for.
+    pub acknowledge_before_record: bool,
+    /// Results are acknowledged when their record is asked for, before it is durable.
+    pub acknowledge_before_sync: bool,
     /// Attempts are numbered from 1 in every life, under one epoch.
     pub attempts_reused_after_restart: bool,
 }
@@ -57,6 +60,8 @@ pub struct Totals {
     pub aggregated: u64,
     /// Chunks set aside.
     pub set_aside: u64,
+    /// Items skipped by accepted results.
+    pub skipped: u64,
     /// Chunks abandoned.
     pub abandoned: u64,
     /// Chunks sent again.
@@ -152,7 +157,8 @@ impl MasterCore {
         match event {
             Event::Submit(request, spec, source) => self.on_submit(wall, request, spec, source, out),
             Event::Cancel(request, step) => self.on_cancel(wall, request, step, out),
-            Event::NodeUp(joined) => self.on_node_up(joined, out),
+            Event::NodeUp(joined) => self.on_node_up(now, joined, out),
+            Event::Holding(node, tasks) => self.on_holding(now, node, &tasks),
             Event::NodeDown { node, reason } => self.on_node_down(now, node, &reason, out),
             Event::NodeDraining(node) => {
                 if let Some(it) = self.nodes.by_id.get_mut(&node) {
@@ -290,6 +296,7 @@ impl MasterCore {
     pub(super) fn forget_notices(&mut self) {
         for node in self.nodes.by_id.values_mut() {
             node.notified = false;
+            node.lacks.clear();
         }
     }
 
@@ -307,6 +314,7 @@ impl MasterCore {
                 run.plan = opened.plan;
                 run.source = opened.source;
                 run.cut_earlier = opened.cut_earlier;
+                run.earlier = opened.earlier;
                 for (receipt, payload) in opened.refilled {
                     run.refill(&receipt, payload, now);
                 }
@@ -316,6 +324,7 @@ impl MasterCore {
                     self.journal(Record::Plan(record), out);
                     self.conceive_replays(step, opened.replays, opened.cuts, out);
                 }
+                self.watch_skips();
             }
         }
     }
@@ -449,20 +458,10 @@ impl MasterCore {
         if !audit.balanced() {
             return Err(format!("its audit does not balance: {}", audit.line()));
         }
-        let set_aside = account.set_aside();
-        match set_aside {
-            0 => Ok(false),
-            some if some <= self.settings.max_skips => Ok(true),
-            some => {
-                let (chunks, first) = (if some == 1 { "chunk was" } else { "chunks were" }, account.first_error());
-                // Some errors name the remedy themselves.
-                let says_so = first.contains("replay");
-                let remedy = if says_so { "" } else { "; mend the cause, then replay the step" };
-                Err(format!(
-                    "{some} {chunks} set aside, {} may be (retry.max_skips): {first}{remedy}",
-                    self.settings.max_skips
-                ))
-            }
+        match account.left_out() {
+            LeftOut { items: 0, chunks: 0 } => Ok(false),
+            some if some.total() <= self.settings.max_skips => Ok(true),
+            some => Err(account.too_many(some, self.settings.max_skips)),
         }
     }
 
@@ -476,6 +475,7 @@ impl MasterCore {
         for (id, node) in &mut self.nodes.by_id {
             node.open.clear();
             node.open_chunks = 0;
+            node.lacks.clear();
             if std::mem::take(&mut node.notified) {
                 out.push(Effect::Send(*id, Message::Release(step)));
             }
@@ -500,10 +500,10 @@ impl MasterCore {
         }
     }
 
-    fn on_node_up(&mut self, joined: Joined, out: &mut Vec<Effect>) {
+    fn on_node_up(&mut self, now: Mono, joined: Joined, out: &mut Vec<Effect>) {
         out.push(Effect::Observe(Observation::Worker { name: joined.name.clone(), connected: true, reason: None }));
         let eligible = joined.build == self.build || self.settings.allow_mixed_builds;
-        let node = Node { eligible, draining: false, open: BTreeSet::new(), open_chunks: 0, notified: false, joined };
+        let node = Node::new(joined, now, eligible);
         self.nodes.by_id.insert(node.joined.node, node);
     }
 
@@ -543,6 +543,11 @@ impl MasterCore {
     #[must_use]
     pub fn running(&self) -> Option<StepId> {
         self.run.as_ref().map(|it| it.step)
+    }
+
+    /// How many workers are connected.
+    pub(super) fn nodes_connected(&self) -> usize {
+        self.nodes.by_id.len()
     }
 
     /// Numbers for the metrics.

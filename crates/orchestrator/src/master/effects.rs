@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use elastic_flow_dataflow::seam::{Cover, Cut, SourcePart};
 use elastic_flow_queue::{StepSpec, StepState};
-use elastic_flow_receipt::{Attempt, NodeId, ReceiptId, StepId};
-use elastic_flow_wire::message::{Message, Payload, Segment, TaskResult};
+use elastic_flow_receipt::{Attempt, Earlier, NodeId, ReceiptId, StepId};
+use elastic_flow_wire::message::{HeldTask, Message, Payload, Segment, TaskResult};
 
 use super::account::Account;
 use crate::api::{ApiError, FailureView};
@@ -48,6 +48,8 @@ pub struct Opened {
     pub source: Bytes,
     /// What a replayed step had cut of it.
     pub cut_earlier: Vec<Vec<Cover>>,
+    /// What a replay goes on from: what is in the result of the step that it replays.
+    pub earlier: Option<Box<Earlier>>,
 }
 
 /// A step that is to be opened.
@@ -98,6 +100,8 @@ pub enum Event {
     },
     /// A worker leaves and wants no more.
     NodeDraining(NodeId),
+    /// What a worker that has just joined has of earlier links.
+    Holding(NodeId, Vec<HeldTask>),
     /// A worker's heartbeat, with the attempts that it holds.
     Pulse {
         /// Which.

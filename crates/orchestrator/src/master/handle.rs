@@ -11,12 +11,13 @@ use elastic_flow_store::Store;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::account::Account;
+use super::dead_letters::page;
 use super::shell::{Command, Loop, Question};
 use super::source::{ACCOUNT, HandedOver, RESULT, StepSource};
 use super::view::list;
 use crate::api::{
-    ApiError, ClusterEvent, ClusterEventKind, ClusterView, FailureView, ReceiptFilter, ReceiptView, ResultView,
-    StepView, Submission, WorkerView,
+    ApiError, ClusterEvent, ClusterEventKind, ClusterView, DeadLetterFilter, DeadLetterView, FailureView,
+    ReceiptFilter, ReceiptView, ResultView, StepView, Submission, WorkerView,
 };
 use crate::programs::Programs;
 
@@ -28,6 +29,8 @@ pub struct MasterHandle {
     pub(super) programs: Arc<Programs>,
     pub(super) store: Arc<dyn Store>,
     pub(super) handed_over: Arc<HandedOver>,
+    /// The window that steps are submitted under.
+    pub(super) window: Option<Arc<str>>,
 }
 
 impl MasterHandle {
@@ -64,6 +67,7 @@ impl MasterHandle {
             .get(&submission.program)
             .ok_or_else(|| ApiError::Invalid(self.programs.unknown(&submission.program)))?;
         let handed_over = items.map(|it| self.handed_over.put(it));
+        let window = self.window.as_deref().map(str::to_owned);
         let prepared = tokio::task::spawn_blocking(move || {
             let prepared = crate::programs::prepare(program.as_ref(), &submission.params)?;
             submission.inputs = in_order(&submission, &program.default_inputs(), &prepared.plan.inputs)?;
@@ -72,7 +76,7 @@ impl MasterHandle {
             }
             let resolved =
                 ResolvedSource::resolve(submission.inputs.iter().map(|(_, it)| it)).map_err(|it| it.with_causes())?;
-            let source = StepSource { resolved, handed_over }.encode()?;
+            let source = StepSource { resolved, handed_over, window }.encode()?;
             Ok((submission, source))
         });
         let (submission, source) = prepared
@@ -163,7 +167,10 @@ impl MasterHandle {
         let listed = listed.map_err(|it| ApiError::Store(it.to_string()))?;
         let left = |name: &str| name.parse::<ReceiptId>().is_ok() || name == super::source::REST;
         if !listed.iter().any(|it| left(&it.name)) {
-            return Err(ApiError::Conflict(format!("step {step} has nothing to replay: every receipt is aggregated")));
+            return Err(ApiError::Conflict(format!(
+                "step {step} has nothing to replay: every receipt is aggregated; items that it skipped are listed by \
+                 `dead-letters {step}`, submit those of them that you have mended as a new step"
+            )));
         }
         let spec = StepSpec { replay_of: Some(step), key: None, ..spec };
         self.request(|reply| Command::Submit(Box::new(spec), bytes::Bytes::new(), reply)).await
@@ -191,6 +198,17 @@ impl MasterHandle {
         }
     }
 
+    /// What a step has set aside, skipped items and whole chunks, in the order in which it did, paged.
+    ///
+    /// # Errors
+    /// As [`MasterHandle::audit`].
+    pub async fn dead_letters(&self, step: StepId, filter: DeadLetterFilter) -> Result<Vec<DeadLetterView>, ApiError> {
+        match self.ask(move |it| it.core.dead_letters(step, filter)).await? {
+            Some(letters) => Ok(letters),
+            None => Ok(page(self.account(step).await?.dead_letters(), filter)),
+        }
+    }
+
     /// A step's receipts, filtered and paged.
     ///
     /// # Errors
@@ -201,7 +219,7 @@ impl MasterHandle {
             Some(receipts) => Ok(receipts),
             None => {
                 let account = self.account(step).await?;
-                list(account.ledger(), account.parts(), &filter, |it| it.to_string())
+                list(account.ledger(), account.parts(), &filter, |it| account.name_of(it))
             }
         }
     }

@@ -32,7 +32,7 @@ impl std::fmt::Debug for Meters {
 impl Meters {
     pub(super) fn new(about: &About) -> Self {
         gauge!("elastic_flow_epoch").set(about.epoch as f64);
-        gauge!("elastic_flow_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+        crate::meters::build_info(about.build);
         let station = |name: &'static str| counter!("elastic_flow_receipts_total", "station" => name);
         let stations: Vec<Told> = vec![
             (station("conceived"), |it| it.conceived),
@@ -42,6 +42,7 @@ impl Meters {
             (station("aggregated"), |it| it.aggregated),
             (station("set_aside"), |it| it.set_aside),
             (station("abandoned"), |it| it.abandoned),
+            (counter!("elastic_flow_items_skipped_total"), |it| it.skipped),
             (counter!("elastic_flow_retries_total"), |it| it.retried),
             (counter!("elastic_flow_results_duplicate_total"), |it| it.duplicates),
             (counter!("elastic_flow_results_stale_total"), |it| it.stale),

@@ -5,25 +5,36 @@ mod account;
 mod aggregate;
 mod assign;
 mod core;
+mod dead_letters;
 mod effects;
 mod handle;
 mod journaler;
 mod meters;
+#[cfg(test)]
+mod names_tests;
 mod nodes;
+mod reconcile;
 mod recover;
+#[cfg(test)]
+mod rejoin_tests;
 mod run;
 mod shell;
+mod ship;
+#[cfg(test)]
+mod ship_tests;
 mod source;
 mod start;
 mod view;
 
 pub use account::Account;
 pub use core::{CoreConfig, MasterCore, Planted, Totals};
+pub use dead_letters::DeadLetter;
 pub use effects::{Before, Effect, Ending, Event, Hook, Joined, Observation, Open, Opened, RequestId};
 pub use handle::MasterHandle;
 pub use nodes::{Candidate, ChunkFacts, Distribute, LeastOpenReceipts, RoundRobin};
 pub use recover::Recovery;
 pub use shell::StopReason;
+pub(crate) use source::{ACCOUNT, REST, RESULT};
 pub(crate) use start::endpoint_config;
 pub use start::{Master, StopMode};
 pub use view::{NodeView, list};

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
+use elastic_flow_clock::Mono;
+use elastic_flow_dataflow::seam::Cover;
 use elastic_flow_receipt::{Attempt, NodeId, ReceiptId};
 
 use super::effects::Joined;
@@ -11,6 +13,9 @@ use super::effects::Joined;
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) joined: Joined,
+    pub(crate) joined_at: Mono,
+    /// Whether it has said what it has of earlier links. Before, nothing is given to it: it may hold the result already.
+    pub(crate) announced: bool,
     pub(crate) draining: bool,
     /// Whether its build may run the master's steps.
     pub(crate) eligible: bool,
@@ -20,9 +25,37 @@ pub(crate) struct Node {
     pub(crate) open_chunks: u64,
     /// Whether it has been told of the running step.
     pub(crate) notified: bool,
+    /// Parts of the running step's source that it did not have: what reads them goes to it with its bytes.
+    pub(crate) lacks: BTreeSet<u32>,
+    /// The newest attempt that a heartbeat of it has named. A link keeps its order: whatever is older has arrived, or never will.
+    pub(crate) seen: Option<Attempt>,
+    /// When an assignment was last seen to have arrived at it.
+    pub(crate) moved_at: Mono,
 }
 
 impl Node {
+    /// One that has just joined.
+    pub(crate) const fn new(joined: Joined, now: Mono, eligible: bool) -> Self {
+        Self {
+            joined,
+            joined_at: now,
+            announced: false,
+            draining: false,
+            eligible,
+            open: BTreeSet::new(),
+            open_chunks: 0,
+            notified: false,
+            lacks: BTreeSet::new(),
+            seen: None,
+            moved_at: now,
+        }
+    }
+
+    /// Whether it is not known to lack any of these.
+    pub(crate) fn has(&self, covers: &[Cover]) -> bool {
+        self.lacks.is_empty() || !covers.iter().any(|it| self.lacks.contains(&it.part))
+    }
+
     pub(crate) const fn takes_work(&self) -> bool {
         self.eligible && !self.draining
     }
@@ -116,23 +149,16 @@ impl Nodes {
         self.by_id.get(&node).map_or_else(|| node.to_string(), |it| it.joined.name.clone())
     }
 
-    /// The worker for a chunk: one with room; not one of `avoid` as long as another could take it; with `alone` only an idle one.
-    /// None if the chunk has to wait.
+    /// The worker for a chunk, of those that could take it. None if the chunk has to wait.
     pub(crate) fn pick(
         &self,
         method: &mut dyn Distribute,
         chunk: ChunkFacts<'_>,
-        avoid: &[NodeId],
-        alone: bool,
+        needs: Needs<'_>,
         open_per_slot: u32,
     ) -> Option<NodeId> {
-        let elsewhere = self.by_id.iter().any(|(id, it)| it.takes_work() && !avoid.contains(id));
         let candidates: Vec<Candidate<'_>> = self
-            .by_id
-            .iter()
-            .filter(|(id, it)| {
-                free_of(it, open_per_slot) > 0 && !(elsewhere && avoid.contains(id)) && (!alone || it.open.is_empty())
-            })
+            .could_take(needs, open_per_slot)
             .map(|(id, it)| Candidate {
                 node: *id,
                 name: &it.joined.name,
@@ -140,13 +166,37 @@ impl Nodes {
                 open_chunks: it.open_chunks,
             })
             .collect();
+        let last = candidates.last()?.node;
         let picked = method.pick(chunk, &candidates);
-        candidates.get(picked).or(candidates.last()).map(|it| it.node)
+        Some(candidates.get(picked).map_or(last, |it| it.node))
+    }
+
+    /// The workers with room that could take a chunk now.
+    pub(crate) fn could_take(&self, needs: Needs<'_>, open_per_slot: u32) -> impl Iterator<Item = (&NodeId, &Node)> {
+        let Needs { avoid, alone, reads } = needs;
+        let elsewhere = self.by_id.iter().any(|(id, it)| it.takes_work() && !avoid.contains(id));
+        self.by_id.iter().filter(move |(id, it)| {
+            free_of(it, open_per_slot) > 0
+                && !(elsewhere && avoid.contains(id))
+                && (!alone || it.open.is_empty())
+                && it.has(reads)
+        })
     }
 }
 
+/// What a chunk needs of the worker that gets it, beside room.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Needs<'a> {
+    /// It goes to none of these as long as another worker could take it.
+    pub(crate) avoid: &'a [NodeId],
+    /// It goes to an idle worker only.
+    pub(crate) alone: bool,
+    /// What it reads where its worker is; nothing if it carries its bytes.
+    pub(crate) reads: &'a [Cover],
+}
+
 fn free_of(node: &Node, open_per_slot: u32) -> u64 {
-    if !node.takes_work() {
+    if !node.takes_work() || !node.announced {
         return 0;
     }
     u64::from(node.joined.slots.max(1)).saturating_mul(u64::from(open_per_slot)).saturating_sub(node.open.len() as u64)
@@ -164,7 +214,8 @@ mod tests {
             let joined =
                 Joined { node: NodeId(*id), name: format!("w{id}"), address: String::new(), slots: *slots, build: 1 };
             let open = (0..*tasks).map(|number| Attempt { epoch: 1, number: number + 1 }).collect();
-            let node = Node { joined, draining: false, eligible: true, open, open_chunks: *tasks, notified: false };
+            let fresh = Node::new(joined, Mono::ZERO, true);
+            let node = Node { announced: true, open, open_chunks: *tasks, ..fresh };
             nodes.by_id.insert(NodeId(*id), node);
         }
         nodes
@@ -178,7 +229,7 @@ mod tests {
     #[test]
     fn the_least_loaded_for_its_slots_is_picked() {
         let nodes = nodes(&[(1, 1, 2), (2, 4, 3), (3, 1, 1)]);
-        let picked = nodes.pick(&mut LeastOpenReceipts, chunk("f"), &[], false, 3);
+        let picked = nodes.pick(&mut LeastOpenReceipts, chunk("f"), Needs::default(), 3);
         assert_eq!(picked, Some(NodeId(2)));
     }
 
@@ -186,28 +237,29 @@ mod tests {
     fn turns_are_taken_in_order_and_full_workers_left_out() {
         let nodes = nodes(&[(1, 1, 0), (2, 1, 3), (3, 1, 0)]);
         let mut turns = RoundRobin::default();
-        let picked: Vec<_> = (0..4).map(|_| nodes.pick(&mut turns, chunk("f"), &[], false, 3).unwrap().0).collect();
+        let picked: Vec<_> =
+            (0..4).map(|_| nodes.pick(&mut turns, chunk("f"), Needs::default(), 3).unwrap().0).collect();
         assert_eq!(picked, [1, 3, 1, 3]);
     }
 
     #[test]
     fn a_worker_on_which_a_chunk_failed_is_avoided_as_long_as_there_is_another() {
+        let avoid = Needs { avoid: &[NodeId(1)], ..Needs::default() };
         let two = nodes(&[(1, 1, 0), (2, 1, 3)]);
-        assert_eq!(
-            two.pick(&mut LeastOpenReceipts, chunk("f"), &[NodeId(1)], false, 3),
-            None,
-            "the other will have room"
-        );
+        assert_eq!(two.pick(&mut LeastOpenReceipts, chunk("f"), avoid, 3), None, "the other will have room");
         let one = nodes(&[(1, 1, 0)]);
-        assert_eq!(one.pick(&mut LeastOpenReceipts, chunk("f"), &[NodeId(1)], false, 3), Some(NodeId(1)));
+        assert_eq!(one.pick(&mut LeastOpenReceipts, chunk("f"), avoid, 3), Some(NodeId(1)));
     }
 
     #[test]
     fn a_chunk_that_must_run_alone_waits_for_an_idle_worker() {
         let busy = nodes(&[(1, 2, 1)]);
-        assert_eq!(busy.pick(&mut LeastOpenReceipts, chunk("f"), &[], true, 3), None);
+        assert_eq!(busy.pick(&mut LeastOpenReceipts, chunk("f"), Needs { alone: true, ..Needs::default() }, 3), None);
         let idle = nodes(&[(1, 2, 1), (2, 1, 0)]);
-        assert_eq!(idle.pick(&mut LeastOpenReceipts, chunk("f"), &[], true, 3), Some(NodeId(2)));
+        assert_eq!(
+            idle.pick(&mut LeastOpenReceipts, chunk("f"), Needs { alone: true, ..Needs::default() }, 3),
+            Some(NodeId(2))
+        );
     }
 
     /// A method of one's own: the same file always goes to the same worker.
@@ -225,7 +277,7 @@ mod tests {
     #[test]
     fn a_method_of_ones_own_sees_the_file() {
         let nodes = nodes(&[(1, 8, 0), (2, 8, 0), (3, 8, 0)]);
-        let at = |part| nodes.pick(&mut ByFile, chunk(part), &[], false, 3).unwrap();
+        let at = |part| nodes.pick(&mut ByFile, chunk(part), Needs::default(), 3).unwrap();
         assert_eq!(at("a.log"), at("a.log"));
         let all: BTreeSet<NodeId> = ["a.log", "b.log", "c.log"].into_iter().map(at).collect();
         assert_eq!(all.len(), 3);

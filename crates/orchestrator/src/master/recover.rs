@@ -8,10 +8,11 @@ use elastic_flow_wire::message::PayloadKind;
 use super::accept::{finish_chunk, note_reads};
 use super::assign::enter;
 use super::core::{CoreConfig, MasterCore};
+use super::dead_letters::{DeadLetter, note_skips};
 use super::effects::{Before, Effect, Ending, Open};
 use super::run::{Doing, Run};
 use crate::api::FailureView;
-use crate::journal::Record;
+use crate::journal::{DoneRecord, Record};
 
 /// A fold over a journal, record by record.
 #[derive(Debug)]
@@ -53,19 +54,7 @@ impl Recovery {
             }
             Record::Done(done) => {
                 if let Some(run) = self.run(done.step) {
-                    note_reads(run, &done.chunks);
-                    for read in &done.chunks {
-                        for station in [
-                            Station::Distributed,
-                            Station::Sent,
-                            Station::Received,
-                            Station::Processed,
-                            Station::Returned,
-                        ] {
-                            run.mark(&read.receipt, station, None, 0);
-                        }
-                        finish_chunk(run, read.receipt.sequence, Station::Aggregated, None, 0);
-                    }
+                    take_done(run, done);
                 }
             }
             Record::SetAside(it) => {
@@ -74,8 +63,12 @@ impl Recovery {
                         chunk.failures = it.failures;
                         chunk.kept = true;
                     }
-                    finish_chunk(run, it.receipt.sequence, Station::SetAside, None, 0);
+                    if let Some(node) = it.incarnation {
+                        run.learn_name(node, &it.node);
+                    }
+                    finish_chunk(run, it.receipt.sequence, Station::SetAside, it.incarnation, 0);
                     run.ledger.set_error(&it.receipt, &it.message).ok();
+                    run.dead_letters.push(DeadLetter::set_aside(it.receipt, it.item, &it.node, &it.message));
                     run.remember(FailureView {
                         receipt: Some(it.receipt),
                         item: it.item,
@@ -111,6 +104,12 @@ impl Recovery {
         Ok(())
     }
 
+    /// The state so far.
+    #[must_use]
+    pub const fn core(&self) -> &MasterCore {
+        &self.core
+    }
+
     /// Ends the fold: the master goes on where it was. Effects and times are of its new life.
     #[must_use]
     pub fn finish(mut self, now: Mono, wall: u64, out: &mut Vec<Effect>) -> MasterCore {
@@ -141,7 +140,22 @@ impl Recovery {
             let (spec, exhausted) = (run.spec.clone(), run.exhausted);
             out.push(Effect::Open(Box::new(Open { step, spec, source, cut_before, exhausted })));
         }
+        core.watch_skips();
         self.core
+    }
+}
+
+/// Takes in a task that counts.
+fn take_done(run: &mut Run, done: &DoneRecord) {
+    let node = Some(done.incarnation);
+    run.learn_name(done.incarnation, &done.node);
+    note_reads(run, &done.chunks);
+    note_skips(run, &done.node, &done.skips);
+    for read in &done.chunks {
+        for station in [Station::Distributed, Station::Sent, Station::Received, Station::Processed, Station::Returned] {
+            run.mark(&read.receipt, station, node, 0);
+        }
+        finish_chunk(run, read.receipt.sequence, Station::Aggregated, node, 0);
     }
 }
 

@@ -6,10 +6,12 @@ use bytes::Bytes;
 use elastic_flow_clock::Mono;
 use elastic_flow_dataflow::seam::{Cover, Cut, SourcePart};
 use elastic_flow_queue::StepSpec;
-use elastic_flow_receipt::{Attempt, Ledger, NodeId, ReceiptId, Station, StepId};
+use elastic_flow_receipt::{Attempt, Earlier, Ledger, NodeId, ReceiptId, Station, StepId};
 use elastic_flow_wire::message::{Payload, PayloadKind};
 
+use super::dead_letters::DeadLetter;
 use super::effects::{Ending, Observation};
+use super::nodes::Needs;
 use crate::api::{FailureView, Progress};
 
 /// What a chunk is doing, from the scheduler's view. The ledger has its stations.
@@ -46,8 +48,23 @@ pub(crate) struct Chunk {
     pub(crate) failed_on: Vec<NodeId>,
     /// Whether its payload is in the store.
     pub(crate) kept: bool,
+    /// Whether a worker did not have its files: it is given out with its bytes.
+    pub(crate) absent: bool,
     /// When it has waited out its backoff, while it waits.
     until: Mono,
+}
+
+impl Chunk {
+    /// Whether its payload is all that a worker needs.
+    pub(crate) fn carries(&self) -> bool {
+        self.cut.payload.kind != PayloadKind::Split
+    }
+
+    /// What it needs of a worker; one that was lost with `max_losses` workers is to be alone.
+    pub(crate) fn needs(&self, max_losses: u32) -> Needs<'_> {
+        let reads = if self.carries() { &[][..] } else { &self.cut.covers };
+        Needs { avoid: &self.failed_on, alone: self.losses >= max_losses, reads }
+    }
 }
 
 /// An open task.
@@ -57,6 +74,8 @@ pub(crate) struct Task {
     /// Sequence numbers of its chunks, rising.
     pub(crate) chunks: Vec<u64>,
     pub(crate) sent_at: Mono,
+    /// Bytes of its payloads.
+    pub(crate) bytes: u64,
 }
 
 /// Where the opening of the step's program and source stands.
@@ -95,17 +114,29 @@ pub(crate) struct Run {
     /// No worker that takes work since then.
     pub(crate) deserted_since: Option<Mono>,
     pub(crate) set_aside: u64,
+    /// Items that were skipped in accepted results.
+    pub(crate) skipped: u64,
+    /// All that was set aside, items and chunks, in the order of the journal.
+    pub(crate) dead_letters: Vec<DeadLetter>,
     pub(crate) aggregated: u64,
     pub(crate) bytes_done: u64,
     pub(crate) bytes_cut: u64,
     /// Payload bytes of shipped chunks in the master's memory.
     pub(crate) shipped_bytes: u64,
+    /// Source bytes of the chunks that the master is turning into bytes.
+    pub(crate) shipping_bytes: u64,
+    /// Whether what is cut now carries its bytes from the start: it has no file that a worker could have.
+    pub(crate) carries: bool,
     pub(crate) entries_done: u64,
     pub(crate) retried: u64,
     /// The source that is cut, for a replay of this step.
     pub(crate) source: Bytes,
     /// What a replayed step had cut of it.
     pub(crate) cut_earlier: Vec<Vec<Cover>>,
+    /// What a replay goes on from; not known before it is opened.
+    pub(crate) earlier: Option<Box<Earlier>>,
+    /// The names of the nodes that its receipts passed: they outlive the nodes.
+    pub(crate) names: BTreeMap<NodeId, String>,
     /// The last failures, oldest first, at most [`FAILURES_KEPT`].
     pub(crate) failures: Vec<FailureView>,
     /// Exponentially weighted nanoseconds a byte of finished tasks.
@@ -119,6 +150,8 @@ impl Run {
     pub(crate) fn new(step: StepId, spec: StepSpec, now: Mono, wall: u64) -> Self {
         Self {
             step,
+            earlier: spec.replay_of.map(|it| Box::new(Earlier::unknown(it))),
+            names: BTreeMap::new(),
             spec,
             opening: Opening::Asked,
             plan: 0,
@@ -141,10 +174,14 @@ impl Run {
             end: None,
             deserted_since: None,
             set_aside: 0,
+            skipped: 0,
+            dead_letters: Vec::new(),
             aggregated: 0,
             bytes_done: 0,
             bytes_cut: 0,
             shipped_bytes: 0,
+            shipping_bytes: 0,
+            carries: false,
             entries_done: 0,
             retried: 0,
             source: Bytes::new(),
@@ -169,7 +206,8 @@ impl Run {
 
     /// Takes in a chunk whose conception is being journalled (or was).
     pub(crate) fn add(&mut self, receipt: ReceiptId, cut: Cut) {
-        if cut.payload.kind != PayloadKind::Split {
+        self.carries = cut.payload.kind != PayloadKind::Split;
+        if self.carries {
             self.shipped_bytes = self.shipped_bytes.saturating_add(cut.payload.body.len() as u64);
         }
         self.bytes_cut = self.bytes_cut.saturating_add(cut.bytes);
@@ -183,6 +221,7 @@ impl Run {
             company: u32::MAX,
             failed_on: Vec::new(),
             kept: false,
+            absent: false,
             until: Mono::default(),
         });
     }
@@ -192,6 +231,7 @@ impl Run {
         let Some(chunk) = self.chunk_mut(sequence) else { return };
         let before = std::mem::replace(&mut chunk.doing, doing);
         let waited_until = std::mem::replace(&mut chunk.until, until);
+        let bytes = chunk.cut.bytes;
         match before {
             Doing::Conceived => self.conceived = self.conceived.saturating_sub(1),
             Doing::Pending => {
@@ -200,7 +240,10 @@ impl Run {
             Doing::Waiting => {
                 self.waiting.remove(&(waited_until, sequence));
             }
-            Doing::Shipping => self.shipping = self.shipping.saturating_sub(1),
+            Doing::Shipping => {
+                self.shipping = self.shipping.saturating_sub(1);
+                self.shipping_bytes = self.shipping_bytes.saturating_sub(bytes);
+            }
             Doing::Accepted => self.accepted = self.accepted.saturating_sub(1),
             Doing::Final => self.finals = self.finals.saturating_sub(1),
             Doing::Open(_) => {}
@@ -213,7 +256,10 @@ impl Run {
             Doing::Waiting => {
                 self.waiting.insert((until, sequence));
             }
-            Doing::Shipping => self.shipping = self.shipping.saturating_add(1),
+            Doing::Shipping => {
+                self.shipping = self.shipping.saturating_add(1);
+                self.shipping_bytes = self.shipping_bytes.saturating_add(bytes);
+            }
             Doing::Accepted => self.accepted = self.accepted.saturating_add(1),
             Doing::Final => self.finals = self.finals.saturating_add(1),
             Doing::Open(_) => {}
@@ -231,14 +277,18 @@ impl Run {
 
     /// A payload that a restart had lost is there again.
     pub(crate) fn refill(&mut self, receipt: &ReceiptId, payload: Payload, now: Mono) {
-        if self.known(receipt).is_none_or(|it| it.doing != Doing::Shipping) {
+        let Some(doing) = self.known(receipt).map(|it| it.doing) else { return };
+        if matches!(doing, Doing::Accepted | Doing::Final) {
             return;
         }
         self.shipped_bytes = self.shipped_bytes.saturating_add(payload.body.len() as u64);
         if let Some(chunk) = self.chunk_mut(receipt.sequence) {
             chunk.cut.payload = payload;
         }
-        self.to(receipt.sequence, Doing::Pending, now);
+        // A worker may have kept the chunk over the restart: then the payload is there in case it fails.
+        if doing == Doing::Shipping {
+            self.to(receipt.sequence, Doing::Pending, now);
+        }
     }
 
     /// What was cut of the source, for a replay, where that was not all.
@@ -249,6 +299,11 @@ impl Run {
         let from_source = |it: &&Chunk| self.ledger.get(&it.receipt).is_ok_and(|it| it.to_record().parents.is_empty());
         let own = self.chunks.iter().filter(from_source).map(|it| it.cut.covers.clone());
         Some(self.cut_earlier.iter().cloned().chain(own).collect())
+    }
+
+    /// The name of a node that its receipts come to.
+    pub(crate) fn learn_name(&mut self, node: NodeId, name: &str) {
+        self.names.entry(node).or_insert_with(|| name.to_owned());
     }
 
     /// Leaves a mark in the ledger. A chunk that is final takes none, and counts what came too late.
@@ -269,8 +324,11 @@ impl Run {
         self.chunks.iter().filter(|it| !aggregated(it)).map(|it| (it.receipt, it.cut.clone())).collect()
     }
 
+    /// Bytes of the source, where they are known; of a replay, without those that it has no more to read.
     pub(crate) fn bytes_total(&self) -> Option<u64> {
-        self.parts.iter().map(|it| it.length.map(|length| length.saturating_mul(it.unit_bytes))).sum()
+        let all = self.parts.iter().map(|it| it.length.map(|length| length.saturating_mul(it.unit_bytes)));
+        let earlier = self.earlier.as_ref().map_or(0, |it| it.replayed().bytes);
+        all.sum::<Option<u64>>().map(|all| all.saturating_sub(earlier))
     }
 
     pub(crate) fn remember(&mut self, failure: FailureView) {
@@ -284,6 +342,7 @@ impl Run {
             chunks: self.chunks.len() as u64,
             chunks_done: self.aggregated,
             chunks_set_aside: self.set_aside,
+            items_skipped: self.skipped,
             chunks_open: self.tasks.values().map(|it| it.chunks.len() as u64).sum(),
             source_exhausted: self.exhausted,
             bytes_total: self.bytes_total(),

@@ -20,6 +20,7 @@ use super::journaler::{self, Journaler, Written};
 use super::meters::Meters;
 use super::source::{self, SourceThread};
 use crate::api::{ApiError, ClusterEvent, ClusterEventKind, ClusterView, WorkerView};
+use crate::config::ExpectedWorker;
 use crate::journal::ClusterRecord;
 use crate::links::Links;
 use crate::observer::Observer;
@@ -115,6 +116,7 @@ pub(super) struct About {
     pub(super) cluster: String,
     pub(super) name: String,
     pub(super) node: NodeId,
+    pub(super) address: String,
     pub(super) epoch: u64,
     pub(super) build: u128,
     pub(super) store: String,
@@ -122,6 +124,8 @@ pub(super) struct About {
     pub(super) started_at: Mono,
     pub(super) shutdown_grace: Duration,
     pub(super) keep_results: Duration,
+    pub(super) min_workers: u32,
+    pub(super) expected: Vec<ExpectedWorker>,
     /// Drawn when the store was made.
     pub(super) incarnation: u128,
 }
@@ -373,10 +377,11 @@ impl Loop {
                 self.links.up(peer.node, sender);
                 tracing::info!(worker = %peer.name, address = %peer.address, slots = peer.slots, "worker joined");
                 let build = crate::narrow_build(&peer.build);
+                let address = if peer.data_address.is_empty() { peer.address } else { peer.data_address };
                 self.handle(Event::NodeUp(Joined {
                     node: peer.node,
                     name: peer.name,
-                    address: peer.address,
+                    address,
                     slots: peer.slots,
                     build,
                 }));
@@ -409,6 +414,7 @@ impl Loop {
                 self.handle(Event::Pulse { node, holding });
             }
             Message::Draining => self.handle(Event::NodeDraining(node)),
+            Message::Holding(tasks) => self.handle(Event::Holding(node, tasks)),
             Message::Notice(_)
             | Message::Assign(_)
             | Message::Ack(_)
@@ -475,7 +481,11 @@ impl Loop {
         // What failed or was cancelled is kept for its replay until somebody removes it.
         let done =
             |it: &elastic_flow_queue::Step| matches!(it.state, StepState::Completed | StepState::CompletedWithSkips);
-        let over: Vec<StepId> = self.core.queue().steps().filter(|it| done(it) && over(it)).map(|it| it.id).collect();
+        // What a replay that has not ended starts from, and starts from again after a restart, stays.
+        let open = self.core.queue().steps().filter(|it| !it.state.is_final());
+        let replayed: BTreeSet<StepId> = open.filter_map(|it| it.spec.replay_of).collect();
+        let steps = self.core.queue().steps().filter(|it| done(it) && over(it) && !replayed.contains(&it.id));
+        let over: Vec<StepId> = steps.map(|it| it.id).collect();
         for step in over {
             if self.swept.insert(step) {
                 self.defer(Deferred::Journal(journaler::Job::Forget(step)));
@@ -518,7 +528,7 @@ impl Loop {
         if let Some(observer) = &mut self.observer {
             observer.flush();
         }
-        self.meters.update(&self.core, self.pulses.len());
+        self.meters.update(&self.core, self.core.nodes_connected());
         let now = self.clock.now();
         if now.since(self.last_progress) >= PROGRESS_EVERY {
             self.last_progress = now;
@@ -615,12 +625,16 @@ impl Loop {
 
     pub(super) fn worker_views(&self) -> Vec<WorkerView> {
         let now = self.clock.now();
-        let views = self.core.node_views().into_iter();
+        let views = self.core.node_views();
+        let missing = self.about.expected.iter().filter(|it| views.iter().all(|view| view.name != it.name));
+        let missing: Vec<WorkerView> = missing.map(not_joined).collect();
         views
+            .into_iter()
             .map(|it| {
                 let last = self.pulses.get(&it.node);
                 WorkerView {
-                    node: it.node,
+                    node: Some(it.node),
+                    joined: true,
                     name: it.name,
                     address: it.address,
                     slots: it.slots,
@@ -633,21 +647,25 @@ impl Loop {
                         .map_or(0, |it| now.since(it.at).as_nanos().try_into().unwrap_or(u64::MAX)),
                 }
             })
+            .chain(missing)
             .collect()
     }
 
     pub(super) fn cluster_view(&self) -> ClusterView {
         let about = &self.about;
+        let enough = self.core.workers_that_take_work() >= about.min_workers as usize;
         ClusterView {
             cluster: about.cluster.clone(),
             epoch: about.epoch,
             master: about.node,
+            address: about.address.clone(),
             build: format!("{:032x}", about.build),
             store: about.store.clone(),
             workers: u32::try_from(self.core.node_views().len()).unwrap_or(u32::MAX),
             programs: self.programs.names(),
             uptime_nanos: self.clock.now().since(about.started_at).as_nanos().try_into().unwrap_or(u64::MAX),
-            ready: self.stopping.is_none() && self.stop.is_none(),
+            min_workers: about.min_workers,
+            ready: enough && self.stopping.is_none() && self.stop.is_none(),
         }
     }
 
@@ -657,5 +675,22 @@ impl Loop {
             .filter_map(|it| Some((it.name, self.pulses.get(&it.node)?.pulse.metrics.clone())))
             .filter(|(_, metrics)| !metrics.is_empty())
             .collect()
+    }
+}
+
+/// A worker that is not there, as the configuration has it.
+fn not_joined(expected: &ExpectedWorker) -> WorkerView {
+    WorkerView {
+        node: None,
+        joined: false,
+        name: expected.name.clone(),
+        address: expected.address.clone().unwrap_or_default(),
+        slots: expected.slots.unwrap_or(0),
+        same_build: false,
+        draining: false,
+        open_chunks: 0,
+        busy: 0,
+        resident_bytes: 0,
+        heartbeat_age_nanos: 0,
     }
 }

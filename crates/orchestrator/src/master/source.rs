@@ -11,12 +11,13 @@ use elastic_flow_dataflow::seam::{Aggregator, Cover, Cut, Cutter};
 use elastic_flow_dataflow::source::{
     Border, ItemBatches, ResolvedSource, ResumableCutter, SourceCutter, Suppliers, ship,
 };
-use elastic_flow_receipt::{ReceiptId, StepId};
+use elastic_flow_receipt::{Earlier, ReceiptId, StepId};
 use elastic_flow_store::Store;
 use elastic_flow_wire::message::{Payload, PayloadKind};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use super::account::Account;
 use super::effects::{Before, Event, Open, Opened};
 use crate::programs::Programs;
 
@@ -25,11 +26,11 @@ const JOBS: usize = 1_024;
 /// Bytes of a split that the master ships, at most: they have to fit into a message.
 const SHIP_BYTES_MAX: u64 = 256 << 20;
 /// The name of a step's account in the store.
-pub(super) const ACCOUNT: &str = "account";
+pub(crate) const ACCOUNT: &str = "account";
 /// The name of a step's aggregate in the store.
-pub(super) const RESULT: &str = "result";
+pub(crate) const RESULT: &str = "result";
 /// The name of a step's source in the store, kept where it was not cut to its end.
-pub(super) const REST: &str = "source";
+pub(crate) const REST: &str = "source";
 
 /// A step's source on its way through journal and queue: opaque to the deciding code.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +39,9 @@ pub(super) struct StepSource {
     pub(super) resolved: ResolvedSource,
     /// Names iterators that the caller handed over.
     pub(super) handed_over: Option<u64>,
+    /// The registered window by which it is cut. A step keeps it, whatever a later master is configured to, so that the rest of a
+    /// source, and what is replayed of it, is cut like its beginning.
+    pub(super) window: Option<String>,
 }
 
 impl StepSource {
@@ -154,9 +158,9 @@ impl Source {
                 }
                 Job::Cut { step, chunks, target_bytes, target_items } => {
                     let cut = catch_unwind(AssertUnwindSafe(|| self.cut(step, chunks, target_bytes, target_items)));
-                    Answer::Event(
-                        cut.unwrap_or_else(|_| Event::CutFailed(step, "the source's iterator panicked".to_owned())),
-                    )
+                    Answer::Event(cut.unwrap_or_else(|_| {
+                        Event::CutFailed(step, "the source's iterator or window panicked".to_owned())
+                    }))
                 }
                 Job::Ship(receipt, payload) => {
                     let shipped = ship(&payload, SHIP_BYTES_MAX).map_err(|it| it.with_causes());
@@ -182,6 +186,7 @@ impl Source {
             refilled: Vec::new(),
             source: open.source.clone(),
             cut_earlier: Vec::new(),
+            earlier: None,
         };
         if let Some(old) = spec.replay_of {
             let rest = self.replay(old, aggregator.as_mut(), &mut opened)?;
@@ -189,19 +194,20 @@ impl Source {
             opened.source = rest.unwrap_or_default();
         }
         let source = StepSource::decode(&opened.source)?;
+        if opened.parts.is_empty() {
+            opened.parts = source.resolved.source_parts();
+        }
         let earlier = |covers: &Vec<Cover>| Border { covers: covers.clone(), digest: None, wanted: false };
         let mut borders: Vec<Border> = opened.cut_earlier.iter().map(earlier).collect();
         let wanted = self.refill(cut_before, &mut opened)?;
         if *exhausted && wanted.is_empty() {
             // Everything is cut, and every payload is there: a source that cannot be read again is not needed.
-            opened.parts = source.resolved.source_parts();
             self.open = None;
             return Ok((opened, aggregator));
         }
         let mut suppliers =
             Supply { programs: &self.programs, handed_over: &self.handed_over, number: source.handed_over };
         let mut cutter = SourceCutter::new(&source.resolved, &mut suppliers).map_err(|it| it.with_causes())?;
-        opened.parts = cutter.parts().to_vec();
         let own: Vec<&Before> = cut_before.iter().filter(|it| it.from_source).collect();
         borders.extend(own.iter().map(|it| border(it, wanted.contains(&it.receipt))));
         let old = borders.len().saturating_sub(own.len());
@@ -214,8 +220,21 @@ impl Source {
             };
             cutter.resume(&borders, &mut again).map_err(|it| it.with_causes())?;
         }
+        if !exhausted {
+            self.set_window(&source, &mut cutter)?;
+        }
         self.open = Some((*step, cutter));
         Ok((opened, aggregator))
+    }
+
+    /// What is cut from here on is cut by the window that the step was submitted under.
+    fn set_window(&self, source: &StepSource, cutter: &mut SourceCutter) -> Result<(), String> {
+        let Some(name) = source.window.as_deref() else { return Ok(()) };
+        let window = self.programs.window(name).ok_or_else(|| {
+            let unknown = self.programs.unknown_window(name);
+            format!("{unknown}: the step is cut by the window that it was submitted under; register it, or submit the step anew")
+        })?;
+        cutter.set_window(window).map_err(|it| it.with_causes())
     }
 
     /// What a replay starts from: the kept result, the chunks that are not in it, and what was never cut.
@@ -226,7 +245,9 @@ impl Source {
         opened: &mut Opened,
     ) -> Result<Option<Bytes>, String> {
         let failed = |it: elastic_flow_store::StoreError| it.to_string();
-        if let Some(saved) = self.store.get(old, RESULT).map_err(failed)? {
+        let saved = self.store.get(old, RESULT).map_err(failed)?;
+        self.take_account(old, saved.is_some(), opened)?;
+        if let Some(saved) = saved {
             aggregator
                 .restore(&saved)
                 .map_err(|it| format!("the kept result of step {old} does not fit this program: {it}"))?;
@@ -239,11 +260,35 @@ impl Source {
             opened.replays.push((receipt, cut));
         }
         opened.replays.sort_by_key(|(receipt, _)| receipt.sequence);
-        let Some(rest) = self.store.get(old, REST).map_err(failed)? else { return Ok(None) };
+        let rest = self.store.get(old, REST).map_err(failed)?;
+        if opened.replays.is_empty() && rest.is_none() {
+            return Err(format!("nothing that step {old} left is kept any more; submit the step anew"));
+        }
+        let Some(rest) = rest else { return Ok(None) };
         let (source, cut_earlier): (Bytes, Vec<Vec<Cover>>) = elastic_flow_wire::decode(&rest)
             .map_err(|it| format!("what step {old} left of its source does not decode: {it}"))?;
         opened.cut_earlier = cut_earlier;
         Ok(Some(source))
+    }
+
+    /// What the account of a replayed step says of its source, and of what is in its result.
+    fn take_account(&self, old: StepId, has_result: bool, opened: &mut Opened) -> Result<(), String> {
+        let Some(bytes) = self.store.get(old, ACCOUNT).map_err(|it| it.to_string())? else {
+            opened.earlier = Some(Box::new(Earlier::unknown(old)));
+            return Ok(());
+        };
+        let account: Account = elastic_flow_wire::decode(&bytes)
+            .map_err(|it| format!("the account of step {old} does not decode: {it}"))?;
+        let earlier = account.earlier_of_replay();
+        let aggregated = earlier.replayed().aggregated.receipts;
+        if aggregated > 0 && !has_result {
+            return Err(format!(
+                "step {old} has no kept result, and {aggregated} of its chunks were in it alone; submit the step anew"
+            ));
+        }
+        opened.parts = account.parts().to_vec();
+        opened.earlier = Some(Box::new(earlier));
+        Ok(())
     }
 
     /// Payloads that a restart of the master has lost, from the store: those that were kept there, and those of a step that is

@@ -21,7 +21,7 @@ use super::nodes::{Distribute, LeastOpenReceipts, RoundRobin};
 use super::recover::Recovery;
 use super::shell::{About, Command, EVENTS_KEPT, Inputs, Loop, StopReason};
 use super::source::{HandedOver, RESULT, SourceThread};
-use crate::config::{KeepPayloads, MasterConfig, MethodKind, NodeConfig, Settings};
+use crate::config::{KeepPayloads, MAX_SKIPS_MAX, MasterConfig, MethodKind, NodeConfig, Settings};
 use crate::error::StartError;
 use crate::interceptor::Interceptors;
 use crate::journal::{ClusterRecord, Record};
@@ -57,7 +57,8 @@ impl Master {
     /// Starts a master on its store: raises the epoch, finds the steps as they were, goes on with the one that ran.
     ///
     /// # Errors
-    /// The store or the address cannot be had, the journal is corrupt or from another version, the system has no thread left.
+    /// The configured window is not registered, the store or the address cannot be had, the journal is corrupt or from another
+    /// version, the system has no thread left.
     ///
     /// # Cancel safety
     /// Not safe: the epoch may have been raised, which harms nothing.
@@ -69,6 +70,9 @@ impl Master {
         net: N,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
+        if let Some(name) = config.window.as_deref().filter(|name| programs.window(name).is_none()) {
+            return Err(StartError::UnknownWindow(programs.unknown_window(name)));
+        }
         let core_config = core_config(&config, !interceptors.is_empty());
         let (journal_store, journal_programs, journal_clock) =
             (Arc::clone(&store), Arc::clone(&programs), Arc::clone(&clock));
@@ -78,13 +82,14 @@ impl Master {
         });
         let recovered = recovered.await.map_err(|_| StartError::Recovery("the program panicked".to_owned()))??;
         let node = crate::fresh_node()?;
-        let endpoint = endpoint_config(&config.node, Role::Master, node, recovered.epoch)?;
+        let endpoint = endpoint_config(&config.node, Role::Master, node, recovered.epoch);
         let endpoint = Endpoint::listen(net, &config.listen, endpoint, Arc::clone(&clock)).await?;
         let local_addr = endpoint.local_addr().to_owned();
         let about = About {
             cluster: config.node.cluster.clone(),
             name: config.node.name.clone(),
             node,
+            address: config.advertise.unwrap_or_else(|| local_addr.clone()),
             epoch: recovered.epoch,
             build: config.node.build,
             store: store.url(),
@@ -92,6 +97,8 @@ impl Master {
             started_at: clock.now(),
             shutdown_grace: config.node.shutdown_grace,
             keep_results: config.keep_results,
+            min_workers: config.min_workers,
+            expected: config.expected,
             incarnation: recovered.incarnation,
         };
         tracing::info!(
@@ -112,8 +119,14 @@ impl Master {
             Observer::start(interceptors, &about.name).map_err(StartError::Thread)?,
         );
         let (events, _) = broadcast::channel(EVENTS_KEPT);
-        let handle =
-            MasterHandle { commands, events: events.clone(), programs: Arc::clone(&programs), store, handed_over };
+        let handle = MasterHandle {
+            commands,
+            events: events.clone(),
+            programs: Arc::clone(&programs),
+            store,
+            handed_over,
+            window: config.window.map(Into::into),
+        };
         let (stopped_out, stopped) = watch::channel(None);
         let runner = Loop::new(recovered.core, clock, programs, about, endpoint, threads, events, recovered.aggregator);
         let inputs = Inputs { commands: commands_in, written, sources, aggregates };
@@ -170,9 +183,10 @@ fn core_config(config: &MasterConfig, observing: bool) -> CoreConfig {
         MethodKind::RoundRobin => Box::new(RoundRobin::default()),
         MethodKind::Custom(make) => make(),
     };
+    let max_skips = config.settings.max_skips.min(MAX_SKIPS_MAX);
     let keep_payloads_always = config.settings.keep_payloads_always || config.keep_payloads == KeepPayloads::Always;
     CoreConfig {
-        settings: Settings { keep_payloads_always, ..config.settings.clone() },
+        settings: Settings { keep_payloads_always, max_skips, ..config.settings.clone() },
         build: config.node.build,
         name: config.node.name.clone(),
         method,
@@ -182,18 +196,8 @@ fn core_config(config: &MasterConfig, observing: bool) -> CoreConfig {
 }
 
 /// A node's face to the network.
-pub(crate) fn endpoint_config(
-    config: &NodeConfig,
-    role: Role,
-    node: NodeId,
-    epoch: u64,
-) -> Result<EndpointConfig, StartError> {
-    let secret = match &config.secret {
-        Some(secret) => secret.clone(),
-        None => crate::fresh_secret()?,
-    };
-    let keys = elastic_flow_wire::Keys::derive(&secret, &config.cluster);
-    let mut endpoint = EndpointConfig::new(&config.cluster, role, &config.name, node, keys);
+pub(crate) fn endpoint_config(config: &NodeConfig, role: Role, node: NodeId, epoch: u64) -> EndpointConfig {
+    let mut endpoint = EndpointConfig::new(&config.cluster, role, &config.name, node, config.keys.clone());
     endpoint.build = crate::wide_build(config.build);
     endpoint.epoch = epoch;
     endpoint.key_given = config.key_given;
@@ -201,7 +205,7 @@ pub(crate) fn endpoint_config(
     endpoint.heartbeat_every = config.heartbeat_every;
     endpoint.dead_after = config.dead_after;
     endpoint.insecure_plaintext = config.insecure_plaintext;
-    Ok(endpoint)
+    endpoint
 }
 
 /// A master as its journal shows it.

@@ -4,11 +4,14 @@ use elastic_flow_clock::Mono;
 use elastic_flow_queue::{Step, StepState};
 use elastic_flow_receipt::{Audit, Filter, Ledger, NodeId, Station, StepId};
 
-use super::account::audit;
+use super::account::{audit, name_of};
 use super::core::MasterCore;
+use super::dead_letters::{page, skipped_of};
 use super::effects::Ending;
 use super::run::{Opening, Run};
-use crate::api::{ApiError, FailureView, Progress, ReceiptFilter, ReceiptView, StepView};
+use crate::api::{
+    ApiError, DeadLetterFilter, DeadLetterView, FailureView, Progress, ReceiptFilter, ReceiptView, StepView,
+};
 
 /// Receipts listed at once where the filter names no limit.
 const RECEIPTS_LISTED: u32 = 1_000;
@@ -107,6 +110,9 @@ impl MasterCore {
         if !run.waiting.is_empty() {
             return Some(format!("the backoff of {} failed chunks", run.waiting.len()));
         }
+        if run.shipping > 0 {
+            return Some(format!("the bytes of {} chunks, whose files no worker with room has", run.shipping));
+        }
         if run.cutting {
             return Some("its source".to_owned());
         }
@@ -131,6 +137,12 @@ impl MasterCore {
             .collect()
     }
 
+    /// Workers that may be given chunks: of a build that may run them, and not leaving.
+    #[must_use]
+    pub fn workers_that_take_work(&self) -> usize {
+        self.nodes.by_id.values().filter(|it| it.takes_work()).count()
+    }
+
     /// Chunks open on workers.
     #[must_use]
     pub fn open_chunks(&self) -> u64 {
@@ -144,7 +156,7 @@ impl MasterCore {
             return Some(account.audit());
         }
         let run = self.run.as_ref().filter(|it| it.step == step)?;
-        Some(audit(&run.ledger, if run.spec.replay_of.is_some() { &[] } else { &run.parts }))
+        Some(audit(&run.ledger, &run.parts, run.earlier.as_deref(), &run.names, skipped_of(&run.dead_letters)))
     }
 
     /// The failures of a step that runs or whose account is in memory; none for others.
@@ -156,16 +168,25 @@ impl MasterCore {
         self.run.as_ref().filter(|it| it.step == step).map(|it| it.failures.clone())
     }
 
+    /// What was set aside of a step that runs or whose account is in memory; none for others.
+    #[must_use]
+    pub fn dead_letters(&self, step: StepId, filter: DeadLetterFilter) -> Option<Vec<DeadLetterView>> {
+        if let Some(account) = self.accounts.get(&step) {
+            return Some(page(account.dead_letters(), filter));
+        }
+        self.run.as_ref().filter(|it| it.step == step).map(|it| page(&it.dead_letters, filter))
+    }
+
     /// Receipts of a step that runs or whose account is in memory; none for others.
     ///
     /// # Errors
     /// The filter names a station that there is not.
     pub fn receipts(&self, step: StepId, filter: &ReceiptFilter) -> Result<Option<Vec<ReceiptView>>, ApiError> {
         if let Some(account) = self.accounts.get(&step) {
-            return list(account.ledger(), account.parts(), filter, |it| self.nodes.name(it)).map(Some);
+            return list(account.ledger(), account.parts(), filter, |it| account.name_of(it)).map(Some);
         }
         match self.run.as_ref().filter(|it| it.step == step) {
-            Some(run) => list(&run.ledger, &run.parts, filter, |it| self.nodes.name(it)).map(Some),
+            Some(run) => list(&run.ledger, &run.parts, filter, |it| name_of(&run.names, it)).map(Some),
             None => Ok(None),
         }
     }

@@ -116,11 +116,11 @@ impl Compute {
     }
 
     /// Hands a task to the next free thread.
-    pub(super) fn run(&self, assignment: Assignment, stage: Option<Arc<dyn Stage>>, now: Mono) {
+    pub(super) fn run(&self, assignment: Assignment, stage: Option<Arc<dyn Stage>>, max_skips: u64, now: Mono) {
         let (stop, progress) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let at_work = AtWork { stop: Arc::clone(&stop), progress: Arc::clone(&progress), seen: 0, seen_at: now };
         locked(&self.board).at_work.insert(assignment.attempt, at_work);
-        let context = TaskContext { stop, progress, attempt: assignment.attempt };
+        let context = TaskContext { stop, progress, attempt: assignment.attempt, max_skips };
         // Fails only if every thread is gone, and then nothing runs any more.
         if self.jobs.try_send(Job { assignment, stage, context }).is_err() {
             tracing::error!("no compute thread takes the task: a bug");
@@ -150,7 +150,7 @@ impl Shop {
             let outcome = match self.run(&mut assignment, stage.as_deref(), &context) {
                 Ok(output) => {
                     let nanos = self.clock.now().since(begun).as_nanos().try_into().unwrap_or(u64::MAX);
-                    Outcome::Done { chunks: output.chunks, segments: output.segments, nanos }
+                    Outcome::Done { chunks: output.chunks, segments: output.segments, nanos, skips: output.skips }
                 }
                 Err(failure) => failed(failure, self.log_tail.as_ref()),
             };

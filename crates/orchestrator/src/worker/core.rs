@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use elastic_flow_clock::Mono;
-use elastic_flow_receipt::{Attempt, StepId};
-use elastic_flow_wire::message::{Assignment, FailureKind, Message, Outcome, StepNotice, TaskResult};
+use elastic_flow_receipt::{Attempt, ReceiptId, StepId};
+use elastic_flow_wire::message::{
+    Assignment, FailureKind, HeldTask, Message, Outcome, SkippedItem, StepNotice, TaskResult,
+};
 
 use crate::interceptor::ChunkEvent;
 use crate::master::{Hook, Observation};
@@ -63,6 +65,13 @@ struct Held {
     sent_at: Option<Mono>,
 }
 
+/// A task on a compute thread.
+#[derive(Debug)]
+struct Working {
+    step: StepId,
+    receipts: Vec<ReceiptId>,
+}
+
 /// The worker's deciding code.
 #[derive(Debug)]
 pub struct WorkerCore {
@@ -75,7 +84,7 @@ pub struct WorkerCore {
     left: bool,
     programs: BTreeMap<StepId, Program>,
     queued: VecDeque<Assignment>,
-    working: BTreeMap<Attempt, StepId>,
+    working: BTreeMap<Attempt, Working>,
     held: BTreeMap<Attempt, Held>,
 }
 
@@ -103,6 +112,7 @@ impl WorkerCore {
         match event {
             Event::Connected => {
                 self.connected = true;
+                out.push(Effect::Send(Message::Holding(self.held_tasks())));
                 self.offer(now, Duration::ZERO, out);
             }
             Event::Disconnected => {
@@ -137,6 +147,21 @@ impl WorkerCore {
     pub fn holding(&self) -> impl Iterator<Item = Attempt> {
         let queued = self.queued.iter().map(|it| it.attempt);
         queued.chain(self.working.keys().copied()).chain(self.held.keys().copied())
+    }
+
+    /// What a master that is new, or had lost this worker, is told before anything else.
+    fn held_tasks(&self) -> Vec<HeldTask> {
+        let working = self.working.iter().map(|(attempt, it)| HeldTask {
+            attempt: *attempt,
+            step: it.step,
+            receipts: it.receipts.clone(),
+        });
+        let held = self.held.values().map(|it| HeldTask {
+            attempt: it.result.attempt,
+            step: it.result.step,
+            receipts: it.result.receipts.clone(),
+        });
+        working.chain(held).collect()
     }
 
     /// Tasks that wait for a compute thread.
@@ -180,6 +205,7 @@ impl WorkerCore {
             | Message::Heartbeat(_)
             | Message::Credit(_)
             | Message::Draining
+            | Message::Holding(_)
             | Message::Result(_) => {}
         }
     }
@@ -208,7 +234,7 @@ impl WorkerCore {
     fn on_release(&mut self, step: StepId, out: &mut Vec<Effect>) {
         self.queued.retain(|it| it.step != step);
         self.held.retain(|_, it| it.result.step != step);
-        for attempt in self.working.iter().filter(|(_, it)| **it == step).map(|(attempt, _)| *attempt) {
+        for attempt in self.working.iter().filter(|(_, it)| it.step == step).map(|(attempt, _)| *attempt) {
             out.push(Effect::Stop(attempt));
         }
         if self.programs.remove(&step).is_some() {
@@ -245,7 +271,8 @@ impl WorkerCore {
         {
             match self.programs.get(&assignment.step) {
                 Some(Program::Ready) => {
-                    self.working.insert(assignment.attempt, assignment.step);
+                    let receipts = assignment.chunks.iter().map(|it| it.receipt).collect();
+                    self.working.insert(assignment.attempt, Working { step: assignment.step, receipts });
                     out.push(Effect::Start(assignment));
                 }
                 Some(Program::Refused(message)) => {
@@ -314,13 +341,7 @@ impl WorkerCore {
         }
     }
 
-    fn event(
-        &self,
-        receipt: elastic_flow_receipt::ReceiptId,
-        entries: Option<u64>,
-        bytes: u64,
-        error: Option<String>,
-    ) -> ChunkEvent {
+    fn event(&self, receipt: ReceiptId, entries: Option<u64>, bytes: u64, error: Option<String>) -> ChunkEvent {
         ChunkEvent { receipt, node: self.name.clone(), peer: None, entries, bytes, error }
     }
 }
@@ -340,7 +361,11 @@ pub fn answer(assignment: &Assignment, outcome: Outcome) -> TaskResult {
 
 fn result_bytes(result: &TaskResult) -> u64 {
     match &result.outcome {
-        Outcome::Done { segments, .. } => segments.iter().map(|it| it.body.len() as u64).sum(),
+        Outcome::Done { segments, skips, .. } => {
+            let kept = |it: &SkippedItem| it.error.len() + it.kept.as_ref().map_or(0, |it| it.body.len());
+            let skipped: u64 = skips.iter().map(|it| kept(it) as u64).sum();
+            segments.iter().map(|it| it.body.len() as u64).sum::<u64>().saturating_add(skipped)
+        }
         Outcome::Failed { .. } | Outcome::NotHere { .. } | Outcome::HandedBack => 0,
     }
 }
@@ -363,13 +388,19 @@ mod tests {
     }
 
     fn notice() -> Event {
-        Event::Message(Message::Notice(StepNotice { step: STEP, program: "p".to_owned(), params: Vec::new(), plan: 0 }))
+        Event::Message(Message::Notice(StepNotice {
+            step: STEP,
+            program: "p".to_owned(),
+            params: Vec::new(),
+            plan: 0,
+            max_skips: 0,
+        }))
     }
 
     fn done(number: u64) -> Event {
         Event::Finished(answer(
             &assignment(number),
-            Outcome::Done { chunks: Vec::new(), segments: Vec::new(), nanos: 0 },
+            Outcome::Done { chunks: Vec::new(), segments: Vec::new(), nanos: 0, skips: Vec::new() },
         ))
     }
 
@@ -388,6 +419,10 @@ mod tests {
                 };
                 format!("send {how} {}", it.attempt.number)
             }
+            Effect::Send(Message::Holding(tasks)) => {
+                let numbers: Vec<u64> = tasks.iter().map(|it| it.attempt.number).collect();
+                format!("holding {numbers:?}")
+            }
             Effect::Send(_) => "send".to_owned(),
             Effect::Forget(_) => "forget".to_owned(),
             Effect::Observe(_) => "observe".to_owned(),
@@ -405,7 +440,7 @@ mod tests {
         fn new(slots: usize) -> Self {
             let mut bench =
                 Self { core: WorkerCore::new("w".to_owned(), slots, Duration::from_secs(2), false), now: Mono::ZERO };
-            assert!(bench.on(Event::Connected).is_empty());
+            assert_eq!(bench.on(Event::Connected), ["holding []"]);
             assert_eq!(bench.on(notice()), ["prepare"]);
             assert!(bench.on(Event::Prepared(STEP, Ok(()))).is_empty());
             bench
@@ -440,7 +475,8 @@ mod tests {
         bench.now = Mono::ZERO + Duration::from_secs(2);
         assert_eq!(bench.on(Event::Tick), ["send done 1"]);
         bench.on(Event::Disconnected);
-        assert_eq!(bench.on(Event::Connected), ["send done 1"], "offered again to whoever is master now");
+        let offered = ["holding [1]", "send done 1"];
+        assert_eq!(bench.on(Event::Connected), offered, "offered again to whoever is master now");
         bench.on(Event::Message(Message::Ack(Attempt { epoch: 1, number: 1 })));
         bench.now = Mono::ZERO + Duration::from_secs(60);
         assert!(bench.on(Event::Tick).is_empty());
@@ -465,7 +501,22 @@ mod tests {
         let holding: Vec<u64> = bench.core.holding().map(|it| it.number).collect();
         assert_eq!(holding, [1]);
         assert!(bench.on(done(1)).is_empty(), "nobody to send it to");
-        assert_eq!(bench.on(Event::Connected), ["send done 1"]);
+        assert_eq!(bench.on(Event::Connected), ["holding [1]", "send done 1"]);
+    }
+
+    #[test]
+    fn a_new_link_begins_with_the_receipts_of_what_is_at_work_and_what_is_held() {
+        let mut bench = Bench::new(1);
+        bench.assign(1);
+        bench.on(done(1));
+        bench.assign(2);
+        bench.on(Event::Disconnected);
+        let mut effects = Vec::new();
+        bench.core.handle(bench.now, Event::Connected, &mut effects);
+        let Some(Effect::Send(Message::Holding(tasks))) = effects.first() else { panic!("{effects:?}") };
+        let told: Vec<(u64, StepId, u64)> =
+            tasks.iter().map(|it| (it.attempt.number, it.step, it.receipts[0].sequence)).collect();
+        assert_eq!(told, [(2, STEP, 2), (1, STEP, 1)]);
     }
 
     #[test]

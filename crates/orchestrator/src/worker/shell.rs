@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use elastic_flow_clock::{Clock, Mono};
-use elastic_flow_dataflow::seam::{Prepared, Stage};
+use elastic_flow_dataflow::seam::Stage;
 use elastic_flow_receipt::{Attempt, NodeId, StepId};
 use elastic_flow_transport::{Endpoint, Net, TransportEvent, TransportStats};
 use elastic_flow_wire::Role;
@@ -58,8 +58,9 @@ impl Worker {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
         let node = crate::fresh_node()?;
-        let mut endpoint = endpoint_config(&config.node, Role::Worker, node, 0)?;
+        let mut endpoint = endpoint_config(&config.node, Role::Worker, node, 0);
         endpoint.slots = config.slots;
+        endpoint.data_address = config.advertise.clone().unwrap_or_default();
         let endpoint = Endpoint::dial(net, &config.master, endpoint, Arc::clone(&clock)).await?;
         let slots = config.slots.max(1);
         let (finished, finished_in) = mpsc::channel(FINISHED_PER_SLOT.saturating_mul(slots as usize));
@@ -68,6 +69,7 @@ impl Worker {
         let observer = Observer::start(interceptors, &config.node.name).map_err(StartError::Thread)?;
         let core = WorkerCore::new(config.node.name.clone(), slots as usize, RESEND_AFTER, observer.wanted());
         let shown = Arc::new(Mutex::new(Shown::default()));
+        crate::meters::build_info(config.node.build);
         endpoint.set_pulse(pulse(Arc::clone(&shown), compute.board(), config.metrics.clone(), Arc::clone(&clock)));
         let (stop, stop_in) = mpsc::channel(4);
         let (stopped_out, stopped) = watch::channel(None);
@@ -170,6 +172,13 @@ fn resident_bytes() -> u64 {
     statm.split(' ').nth(1).and_then(|it| it.parse::<u64>().ok()).unwrap_or(0).saturating_mul(PAGE_BYTES)
 }
 
+/// A step that can run here.
+struct Ready {
+    stages: Vec<Arc<dyn Stage>>,
+    /// Items that may be skipped in the whole step.
+    max_skips: u64,
+}
+
 struct Loop {
     core: WorkerCore,
     clock: Arc<dyn Clock>,
@@ -179,8 +188,8 @@ struct Loop {
     compute: Compute,
     observer: Observer,
     shown: Arc<Mutex<Shown>>,
-    prepared: HashMap<StepId, Vec<Arc<dyn Stage>>>,
-    preparing: JoinSet<(StepId, Result<Prepared, String>)>,
+    prepared: HashMap<StepId, Ready>,
+    preparing: JoinSet<(StepId, Result<Ready, String>)>,
     master: Option<NodeId>,
     stopping: Option<Mono>,
     left: bool,
@@ -191,7 +200,7 @@ struct Loop {
 enum Input {
     Transport(TransportEvent),
     Finished(TaskResult),
-    Prepared(StepId, Result<Prepared, String>),
+    Prepared(StepId, Result<Ready, String>),
     Stop(Duration),
     Tick,
     Gone,
@@ -262,9 +271,10 @@ impl Loop {
             match effect {
                 Effect::Prepare(notice) => self.prepare(notice),
                 Effect::Start(assignment) => {
-                    let stages = self.prepared.get(&assignment.step);
-                    let stage = stages.and_then(|it| it.get(usize::from(assignment.stage.0))).cloned();
-                    self.compute.run(assignment, stage, self.clock.now());
+                    let ready = self.prepared.get(&assignment.step);
+                    let stage = ready.and_then(|it| it.stages.get(usize::from(assignment.stage.0))).cloned();
+                    let max_skips = ready.map_or(0, |it| it.max_skips);
+                    self.compute.run(assignment, stage, max_skips, self.clock.now());
                 }
                 Effect::Stop(attempt) => locked(&self.compute.board()).stop(attempt),
                 Effect::Send(message) => {
@@ -291,7 +301,7 @@ impl Loop {
                 let program = program.ok_or(unknown)?;
                 let prepared = crate::programs::prepare(program.as_ref(), &notice.params)?;
                 if prepared.plan.digest() == notice.plan {
-                    Ok(prepared)
+                    Ok(Ready { stages: prepared.stages, max_skips: notice.max_skips })
                 } else {
                     Err(format!(
                         "this node's plan of program `{}` differs from the master's: start the same build on both",
@@ -304,9 +314,9 @@ impl Loop {
         });
     }
 
-    fn on_prepared(&mut self, step: StepId, result: Result<Prepared, String>) {
+    fn on_prepared(&mut self, step: StepId, result: Result<Ready, String>) {
         let result = result.map(|it| {
-            self.prepared.insert(step, it.stages);
+            self.prepared.insert(step, it);
         });
         self.handle(Event::Prepared(step, result));
     }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::LISTED_MAX;
+use super::earlier::Earlier;
 use crate::id::ReceiptId;
 use crate::ledger::Ledger;
 use crate::record::Cover;
@@ -22,6 +23,7 @@ pub struct InputPart {
 /// What is wrong with a stretch of a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum CoverageFaultKind {
     /// No chunk covers it.
     Gap,
@@ -35,6 +37,7 @@ pub enum CoverageFaultKind {
 
 /// A stretch of a part that is not covered once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CoverageFault {
     /// What is wrong.
     pub kind: CoverageFaultKind,
@@ -52,9 +55,29 @@ pub struct CoverageFault {
     pub receipts: Vec<ReceiptId>,
 }
 
+/// How a part is covered. Lengths are bytes for files and items for ranges.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct PartCoverage {
+    /// The index of the named input.
+    pub input: u16,
+    /// The part's name.
+    pub name: String,
+    /// Its length at submission, where it was known.
+    pub length: Option<u64>,
+    /// The sum of all covers of it.
+    pub covered: u64,
+    /// How much of that the steps before cover, which a replay goes on from.
+    pub covered_before: u64,
+}
+
 /// How the source is covered. Lengths are bytes for files and items for ranges.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Coverage {
+    /// Whether it is known what covers the source. Not so of a replay where the account of a step before it is not there; then
+    /// the rest is empty.
+    pub proven: bool,
     /// Parts of the source.
     pub parts: u64,
     /// Parts whose length was not known at submission.
@@ -63,41 +86,58 @@ pub struct Coverage {
     pub at_submission: u64,
     /// The sum of all covers.
     pub covered: u64,
-    /// Bytes read of the chunks that cover something, as the accepted results say.
+    /// How much of that the steps before cover, which a replay goes on from.
+    pub covered_before: u64,
+    /// Bytes read of the chunks that cover something, as the accepted results say; those of the steps before with them.
     pub bytes_read: u64,
     /// Stretches that are not covered once.
     pub faults_total: u64,
     /// The first thousand of them, by part and offset.
     pub faults: Vec<CoverageFault>,
+    /// The first thousand parts, in order.
+    pub by_part: Vec<PartCoverage>,
 }
 
 impl Coverage {
-    /// Whether every part is covered from end to end, once.
+    /// Whether it is proven that every part is covered from end to end, once.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.faults_total == 0
+        self.proven && self.faults_total == 0
     }
 }
 
-/// Sweeps over all covers, sorted. A receipt that was superseded covers nothing: the one that took its place does.
-pub(super) fn coverage(ledger: &Ledger, parts: &[InputPart]) -> Coverage {
+/// Sweeps over all covers, sorted. A receipt that was superseded covers nothing: the one that took its place does. Of the steps
+/// that a replay goes on from, what they aggregated covers.
+pub(super) fn coverage(ledger: &Ledger, parts: &[InputPart], earlier: Option<&Earlier>) -> Coverage {
+    if earlier.is_some_and(|it| !it.is_known()) {
+        return Coverage::default();
+    }
     let mut sweep = Sweep::new(parts);
+    sweep.out.bytes_read = earlier.map_or(0, Earlier::bytes_read);
     for receipt in ledger.iter().filter(|receipt| receipt.station() == Some(Station::Aggregated)) {
         let read = receipt.read().filter(|_| receipt.covers().next().is_some());
         sweep.out.bytes_read = sweep.out.bytes_read.saturating_add(read.map_or(0, |read| read.bytes));
     }
+    let mut before = earlier.map_or(&[][..], |it| &it.covers).iter().copied().peekable();
+    let mut take = |own: (Cover, ReceiptId)| {
+        while let Some(before) = before.next_if(|before| *before < own) {
+            sweep.take(before, true);
+        }
+        sweep.take(own, false);
+    };
     let covers = || {
         let live = ledger.iter().filter(|receipt| receipt.station() != Some(Station::Superseded));
         live.flat_map(|receipt| receipt.covers().map(move |cover| (cover, receipt.id())))
     };
     // A source is cut from front to back, so there is seldom anything to sort, and then nothing is copied.
     if covers().is_sorted_by_key(|(cover, _)| (cover.part, cover.offset)) {
-        covers().for_each(|(cover, receipt)| sweep.take(cover, receipt));
+        covers().for_each(take);
     } else {
         let mut sorted: Vec<(Cover, ReceiptId)> = covers().collect();
         sorted.sort_unstable();
-        sorted.into_iter().for_each(|(cover, receipt)| sweep.take(cover, receipt));
+        sorted.into_iter().for_each(&mut take);
     }
+    before.for_each(|before| sweep.take(before, true));
     sweep.finish()
 }
 
@@ -115,20 +155,29 @@ struct Sweep<'a> {
 impl<'a> Sweep<'a> {
     fn new(parts: &'a [InputPart]) -> Self {
         let known = parts.iter().filter_map(|part| part.length);
+        let by_part = parts.iter().take(LISTED_MAX).map(|part| PartCoverage {
+            input: part.input,
+            name: part.name.clone(),
+            length: part.length,
+            covered: 0,
+            covered_before: 0,
+        });
         let out = Coverage {
+            proven: true,
             parts: u64::try_from(parts.len()).unwrap_or(u64::MAX),
             parts_open_ended: u64::try_from(parts.iter().filter(|part| part.length.is_none()).count())
                 .unwrap_or(u64::MAX),
             at_submission: known.fold(0, u64::saturating_add),
+            by_part: by_part.collect(),
             ..Coverage::default()
         };
         Self { parts, part: 0, reach: 0, holder: None, out }
     }
 
-    /// Takes the next cover, by part and offset.
-    fn take(&mut self, cover: Cover, receipt: ReceiptId) {
-        self.out.covered = self.out.covered.saturating_add(cover.length);
+    /// Takes the next cover, by part and offset; `before` if it is of a step that a replay goes on from.
+    fn take(&mut self, (cover, receipt): (Cover, ReceiptId), before: bool) {
         let index = usize::try_from(cover.part).unwrap_or(usize::MAX);
+        self.count(index, cover.length, before);
         self.end_parts_before(index.min(self.parts.len()));
         let Some(part) = self.parts.get(index) else {
             let (offset, length) = (cover.offset, cover.length);
@@ -154,6 +203,16 @@ impl<'a> Sweep<'a> {
         if end > self.reach {
             self.reach = end;
             self.holder = Some(receipt);
+        }
+    }
+
+    fn count(&mut self, index: usize, length: u64, before: bool) {
+        let length_before = if before { length } else { 0 };
+        self.out.covered = self.out.covered.saturating_add(length);
+        self.out.covered_before = self.out.covered_before.saturating_add(length_before);
+        if let Some(part) = self.out.by_part.get_mut(index) {
+            part.covered = part.covered.saturating_add(length);
+            part.covered_before = part.covered_before.saturating_add(length_before);
         }
     }
 

@@ -1,9 +1,10 @@
 //! An audit for people: a table, and a line.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use super::{Audit, Column, Coverage, CoverageFault, CoverageFaultKind, Listing, Mismatch, NamedReceipt};
-use crate::id::NodeId;
+use super::{Audit, Column, Coverage, CoverageFault, CoverageFaultKind, Listing, Mismatch, NamedReceipt, Replayed};
+use crate::id::{NodeId, StepId};
 use crate::record::{Conflict, Tally};
 
 /// Lines that each list prints; the rest is counted. JSON has more.
@@ -14,6 +15,8 @@ impl Audit {
     ///
     /// `audit: 64 chunks conceived = 64 aggregated + 0 set aside + 0 abandoned; 67,108,864 of 67,108,864 bytes read;
     /// 3 retried, 1 duplicate dropped: balanced`
+    ///
+    /// Of a replay it says as well how much was read `together with step 3`, or that coverage is not proven.
     #[must_use]
     pub fn line(&self) -> String {
         let rows = &self.rows;
@@ -36,10 +39,16 @@ impl Audit {
             (rows.duplicate_dropped, "duplicate dropped"),
             (rows.stale_dropped, "stale dropped"),
         ];
+        if rows.skipped.entries > 0 {
+            line += &format!("; {} skipped", counted(rows.skipped.entries, "item"));
+        }
         let events = events.iter().filter(|(row, _)| row.receipts > 0);
         let events: Vec<String> = events.map(|(row, name)| format!("{} {name}", Grouped(row.receipts))).collect();
         if !events.is_empty() {
             line += &format!("; {}", events.join(", "));
+        }
+        if let Some(replayed) = &self.replayed {
+            line += &format!("; {}", self.together(replayed));
         }
         if let Some(note) = self.notes.first() {
             line += &format!("; {note}");
@@ -48,6 +57,16 @@ impl Audit {
             }
         }
         line + ": " + &self.verdict()
+    }
+
+    /// What a replay and the steps before it come to.
+    fn together(&self, replayed: &Replayed) -> String {
+        if let Some(step) = replayed.without_account {
+            return format!("coverage not proven without the account of step {step}");
+        }
+        let read = replayed.aggregated.bytes.saturating_add(self.rows.aggregated.bytes);
+        let bytes = replayed.bytes.saturating_add(self.rows.conceived.bytes);
+        format!("together with {}: {} of {} bytes read", named(&replayed.steps), Grouped(read), Grouped(bytes))
     }
 
     /// `balanced`, or what keeps it from that.
@@ -61,10 +80,13 @@ impl Audit {
             .filter(|(column, _)| !column.balanced())
             .map(|(column, name)| format!("{name} {}", difference(*column)))
             .collect();
+        let (mismatches, conflicts) = self.replayed.as_ref().map_or((0, 0), |it| (it.mismatches, it.conflicts));
         for (count, one) in [
             (self.missing.total.receipts, "receipt without an end"),
             (self.mismatches_total, "read other than conceived"),
             (self.conflicts_total, "second end refused"),
+            (mismatches, "read other than conceived in what is replayed"),
+            (conflicts, "second end refused in what is replayed"),
             (self.coverage.faults_total, "fault in the coverage"),
         ] {
             if count > 0 {
@@ -77,13 +99,22 @@ impl Audit {
 
 impl fmt::Display for Audit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "audit of step {}: {}", self.step, self.verdict())?;
+        let names = Names(&self.nodes);
+        write!(f, "audit of step {}", self.step)?;
+        if let Some(replayed) = self.replay_of {
+            write!(f, ", which replays step {replayed}")?;
+        }
+        writeln!(f, ": {}", self.verdict())?;
         self.fmt_rows(f)?;
-        fmt_coverage(&self.coverage, f)?;
-        list(f, "read other than conceived", &self.mismatches, self.mismatches_total, fmt_mismatch)?;
-        list(f, "second final stations refused", &self.conflicts, self.conflicts_total, fmt_conflict)?;
-        fmt_listing("without a final station", &self.missing, f)?;
-        fmt_listing("set aside or abandoned", &self.stopped, f)?;
+        self.fmt_coverage(f)?;
+        list(f, "read other than conceived", &self.mismatches, self.mismatches_total, |it, f| {
+            fmt_mismatch(it, names, f)
+        })?;
+        list(f, "second final stations refused", &self.conflicts, self.conflicts_total, |it, f| {
+            fmt_conflict(it, names, f)
+        })?;
+        fmt_listing("without a final station", &self.missing, names, f)?;
+        fmt_listing("set aside or abandoned", &self.stopped, names, f)?;
         self.notes.iter().try_for_each(|note| writeln!(f, "note: {note}"))
     }
 }
@@ -101,6 +132,7 @@ impl Audit {
             ("processed", rows.processed, true),
             ("returned", rows.returned, true),
             ("aggregated", rows.aggregated, true),
+            ("with skipped items", rows.skipped, false),
             ("consumed", rows.consumed, false),
             ("superseded", rows.superseded, false),
             ("set aside", rows.set_aside, true),
@@ -124,16 +156,33 @@ impl Audit {
         }
         Ok(())
     }
-}
 
-fn fmt_coverage(coverage: &Coverage, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let Coverage { parts, parts_open_ended, at_submission, covered, bytes_read, faults_total, faults } = coverage;
-    write!(f, "coverage: {}, {} at submission", counted(*parts, "part"), Grouped(*at_submission))?;
-    if *parts_open_ended > 0 {
-        write!(f, " and {} of unknown length", counted(*parts_open_ended, "part"))?;
+    fn fmt_coverage(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Coverage { parts, parts_open_ended, at_submission, covered, covered_before, bytes_read, .. } =
+            self.coverage;
+        if let Some(replayed) = &self.replayed {
+            let Tally { receipts, entries, bytes } = replayed.aggregated;
+            let (steps, receipts) = (named(&replayed.steps), counted(receipts, "receipt"));
+            writeln!(f, "aggregated by {steps}: {receipts}, {} entries, {} bytes", Grouped(entries), Grouped(bytes))?;
+            writeln!(f, "{}", self.together(replayed))?;
+            if replayed.skipped > 0 {
+                writeln!(f, "skipped by {steps}: {}", counted(replayed.skipped, "item"))?;
+            }
+        }
+        if !self.coverage.proven {
+            return Ok(());
+        }
+        write!(f, "coverage: {}, {} at submission", counted(parts, "part"), Grouped(at_submission))?;
+        if parts_open_ended > 0 {
+            write!(f, " and {} of unknown length", counted(parts_open_ended, "part"))?;
+        }
+        write!(f, ", {} covered", Grouped(covered))?;
+        if let Some(replayed) = &self.replayed {
+            write!(f, " ({} of it by {})", Grouped(covered_before), named(&replayed.steps))?;
+        }
+        writeln!(f, ", {} bytes read", Grouped(bytes_read))?;
+        list(f, "not covered once", &self.coverage.faults, self.coverage.faults_total, fmt_fault)
     }
-    writeln!(f, ", {} covered, {} bytes read", Grouped(*covered), Grouped(*bytes_read))?;
-    list(f, "not covered once", faults, *faults_total, fmt_fault)
 }
 
 fn fmt_fault(fault: &CoverageFault, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -156,7 +205,7 @@ fn fmt_fault(fault: &CoverageFault, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     })
 }
 
-fn fmt_mismatch(mismatch: &Mismatch, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn fmt_mismatch(mismatch: &Mismatch, names: Names<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let Mismatch { receipt, entries, bytes, read, node } = mismatch;
     write!(f, "{receipt}: {} bytes", Grouped(*bytes))?;
     if let Some(entries) = entries {
@@ -166,33 +215,33 @@ fn fmt_mismatch(mismatch: &Mismatch, f: &mut fmt::Formatter<'_>) -> fmt::Result 
         Some(read) => write!(f, ", read {} bytes and {} entries", Grouped(read.bytes), Grouped(read.entries))?,
         None => f.write_str(", nothing read")?,
     }
-    fmt_node(*node, f)
+    names.fmt_on(*node, f)
 }
 
-fn fmt_conflict(conflict: &Conflict, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn fmt_conflict(conflict: &Conflict, names: Names<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let Conflict { receipt, station, refused } = conflict;
     write!(f, "{receipt}: {station}, and {} again", refused.station)?;
-    fmt_node(refused.node, f)
+    names.fmt_on(refused.node, f)
 }
 
-fn fmt_listing(title: &str, listing: &Listing, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    list(f, title, &listing.receipts, listing.total.receipts, fmt_named)?;
+fn fmt_listing(title: &str, listing: &Listing, names: Names<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    list(f, title, &listing.receipts, listing.total.receipts, |it, f| fmt_named(it, names, f))?;
     list(f, &format!("{title}, by node"), &listing.by_node, listing.total.receipts, |sum, f| {
         let Tally { receipts, entries, bytes } = sum.sum;
         write!(f, "{}, {} entries, {} bytes", counted(receipts, "receipt"), Grouped(entries), Grouped(bytes))?;
         match sum.node {
-            Some(_) => fmt_node(sum.node, f),
+            Some(_) => names.fmt_on(sum.node, f),
             None => f.write_str(" on no node yet"),
         }
     })
 }
 
-fn fmt_named(named: &NamedReceipt, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn fmt_named(named: &NamedReceipt, names: Names<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(f, "{}: ", named.receipt)?;
     match named.last {
         Some(last) => {
             write!(f, "{}", last.station)?;
-            fmt_node(last.node, f)?;
+            names.fmt_on(last.node, f)?;
             let millis = last.at.saturating_sub(named.conceived_at) / 1_000_000;
             write!(f, " {}.{:03} s after it was conceived", Grouped(millis / 1_000), millis % 1_000)?;
         }
@@ -208,8 +257,32 @@ fn fmt_named(named: &NamedReceipt, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     named.error.as_ref().map_or(Ok(()), |error| write!(f, ": {}", error.replace(['\n', '\r'], " ")))
 }
 
-fn fmt_node(node: Option<NodeId>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    node.map_or(Ok(()), |node| write!(f, " on {node}"))
+/// The names of nodes, as far as they are known.
+#[derive(Clone, Copy)]
+struct Names<'a>(&'a BTreeMap<NodeId, String>);
+
+impl Names<'_> {
+    /// `on` a node, by its name where that is known; by its incarnation as well where several bore that name.
+    fn fmt_on(self, node: Option<NodeId>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(node) = node else { return Ok(()) };
+        match self.0.get(&node) {
+            None => write!(f, " on {node}"),
+            Some(name) if self.0.values().filter(|it| *it == name).count() > 1 => write!(f, " on {name} ({node})"),
+            Some(name) => write!(f, " on {name}"),
+        }
+    }
+}
+
+/// `step 3`, or `steps 5, 4 and 3`.
+fn named(steps: &[StepId]) -> String {
+    match steps {
+        [] => String::new(),
+        [one] => format!("step {one}"),
+        [rest @ .., last] => {
+            let rest: Vec<String> = rest.iter().map(StepId::to_string).collect();
+            format!("steps {} and {last}", rest.join(", "))
+        }
+    }
 }
 
 /// The first few items under a title; nothing where there are none.

@@ -10,20 +10,27 @@
 //!   entries were known before, the column compares two counts; where they were not, bytes do.
 //! - **Each receipt**: what was read of it against what was conceived, so that two errors cannot cancel each other out; that
 //!   what was aggregated was read at all; and that nobody asked for a second final station.
-//! - **Coverage**: no byte or item of the source left out or covered twice, none behind its end at submission.
+//! - **Coverage**: no byte or item of the source left out or covered twice, none behind its end at submission. The chunks of a
+//!   replay cover the source together with what is in the result that it goes on from, [`Earlier`].
 //!
 //! The rows from distributed to returned count each receipt once, however often it passed; the rows from retried to failed
 //! count events.
 
 mod coverage;
 mod display;
+mod earlier;
+#[cfg(test)]
+mod replay_tests;
 #[cfg(test)]
 mod tests;
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use self::coverage::coverage;
-pub use self::coverage::{Coverage, CoverageFault, CoverageFaultKind, InputPart};
+pub use self::coverage::{Coverage, CoverageFault, CoverageFaultKind, InputPart, PartCoverage};
+pub use self::earlier::{Earlier, Replayed};
 use crate::id::{NodeId, ReceiptId, StepId};
 use crate::ledger::{Ledger, Receipt};
 use crate::record::{Conflict, Mark, Read, Tally};
@@ -34,6 +41,7 @@ const LISTED_MAX: usize = 1_000;
 
 /// The rows of an audit. For people, [`Audit`] prints as a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Rows {
     /// All receipts.
     pub conceived: Tally,
@@ -49,6 +57,10 @@ pub struct Rows {
     pub returned: Tally,
     /// Final: in the aggregate.
     pub aggregated: Tally,
+    /// Of those: the receipts with items that user code skipped, and these items. They were read, so that the entries of
+    /// `aggregated` less these are what went into the result. Whoever keeps the items fills it in.
+    #[serde(default)]
+    pub skipped: Tally,
     /// Final: parcels that their stage merged.
     pub consumed: Tally,
     /// Final: those that others took the place of.
@@ -71,6 +83,7 @@ pub struct Rows {
 
 /// One column of the balance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Column {
     /// What was conceived.
     pub conceived: u64,
@@ -88,6 +101,7 @@ impl Column {
 
 /// The three columns of the balance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Balance {
     /// Receipts.
     pub receipts: Column,
@@ -107,6 +121,7 @@ impl Balance {
 
 /// A receipt in the aggregate of which more or less was read than was conceived, or nothing at all.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Mismatch {
     /// The receipt.
     pub receipt: ReceiptId,
@@ -122,6 +137,7 @@ pub struct Mismatch {
 
 /// A receipt that is not in the aggregate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NamedReceipt {
     /// The receipt.
     pub receipt: ReceiptId,
@@ -147,6 +163,7 @@ pub struct NamedReceipt {
 
 /// What was last on one node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NodeSum {
     /// The node; none for what has been on none.
     pub node: Option<NodeId>,
@@ -156,6 +173,7 @@ pub struct NodeSum {
 
 /// Receipts that are not in the aggregate.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Listing {
     /// All of them.
     pub total: Tally,
@@ -195,9 +213,12 @@ impl Listing {
 
 /// The reconciliation of a step. Prints as a table for people; [`Audit::line`] says it in one line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Audit {
     /// The step.
     pub step: StepId,
+    /// The step that it replays.
+    pub replay_of: Option<StepId>,
     balanced: bool,
     /// The rows.
     pub rows: Rows,
@@ -205,6 +226,8 @@ pub struct Audit {
     pub entries_unknown: u64,
     /// Whether nothing got lost between conception and the final stations.
     pub balance: Balance,
+    /// The steps that a replay goes on from, and what of the result is theirs.
+    pub replayed: Option<Replayed>,
     /// Whether the source is covered.
     pub coverage: Coverage,
     /// How many receipts in the aggregate were not read as they were conceived.
@@ -222,11 +245,15 @@ pub struct Audit {
     /// What else is to be said, in sentences: a file that has grown since submission, and the like. It unbalances nothing.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// The names of nodes, where they are known: of those that are named here by their incarnation, and maybe of others.
+    #[serde(default)]
+    pub nodes: BTreeMap<NodeId, String>,
 }
 
 impl Audit {
     /// Whether every receipt has exactly one final station, each column balances, what was read is what was conceived, and the
-    /// source is covered once. What was set aside or abandoned is named, and does not unbalance it.
+    /// source is covered once. What was set aside or abandoned is named, and does not unbalance it. Of a replay, the same holds
+    /// of what it goes on from; where that is not known, see [`Coverage::proven`], its own chunks alone balance.
     ///
     /// Of a step that is still running, or that ended before its source was cut to the end, it is false; see
     /// [`Audit::balance`] and [`Audit::coverage`] for what does hold.
@@ -236,11 +263,12 @@ impl Audit {
     }
 }
 
-/// Reconciles a step from its ledger and the parts of its source, in the order that covers name them by.
+/// Reconciles a step from its ledger and the parts of its source, in the order that covers name them by; a replay together with
+/// what it goes on from.
 ///
 /// Takes time in proportion to the number of receipts, and little memory, unless the source was not cut from front to back.
 #[must_use]
-pub fn audit(ledger: &Ledger, parts: &[InputPart]) -> Audit {
+pub fn audit(ledger: &Ledger, parts: &[InputPart], earlier: Option<&Earlier>) -> Audit {
     let mut books = Books::default();
     ledger.iter().for_each(|receipt| books.enter(&receipt));
     let Books { mut rows, entries_unknown, mismatches_total, mismatches, missing, stopped } = books;
@@ -250,19 +278,23 @@ pub fn audit(ledger: &Ledger, parts: &[InputPart]) -> Audit {
     rows.stale_dropped = events.stale_dropped;
     rows.failed = events.failed;
     let balance = balance_of(ledger, &rows);
-    let coverage = coverage(ledger, parts);
+    let coverage = coverage(ledger, parts, earlier);
     let (conflicts_total, conflicts) = ledger.conflicts();
+    let replayed = earlier.map(Earlier::replayed).cloned();
     let balanced = balance.balanced()
-        && coverage.is_whole()
+        && coverage.faults_total == 0
         && mismatches_total == 0
         && conflicts_total == 0
-        && rows.open.receipts == 0;
+        && rows.open.receipts == 0
+        && replayed.as_ref().is_none_or(|it| it.mismatches == 0 && it.conflicts == 0);
     Audit {
         step: ledger.step(),
+        replay_of: replayed.as_ref().and_then(|it| it.steps.first().copied()),
         balanced,
         rows,
         entries_unknown,
         balance,
+        replayed,
         coverage,
         mismatches_total,
         mismatches,
@@ -271,6 +303,7 @@ pub fn audit(ledger: &Ledger, parts: &[InputPart]) -> Audit {
         missing,
         stopped,
         notes: Vec::new(),
+        nodes: BTreeMap::new(),
     }
 }
 

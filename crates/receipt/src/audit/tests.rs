@@ -8,7 +8,7 @@ const STEP: StepId = StepId(7);
 const NODES: [NodeId; 2] = [NodeId(0xa), NodeId(0xb)];
 
 /// A step over files of those lengths, cut at every `size` bytes, before anything has run.
-fn cut(lengths: &[u64], size: u64) -> (Vec<ConceivedChunk>, Vec<InputPart>) {
+pub(super) fn cut(lengths: &[u64], size: u64) -> (Vec<ConceivedChunk>, Vec<InputPart>) {
     let parts = lengths.iter().enumerate().map(|(index, &length)| InputPart {
         input: 0,
         name: format!("logs/{index}.txt"),
@@ -38,7 +38,7 @@ fn node_of(chunk: &ConceivedChunk) -> NodeId {
 }
 
 /// Takes a chunk through all stations but the last.
-fn run(ledger: &mut Ledger, chunk: &ConceivedChunk) {
+pub(super) fn run(ledger: &mut Ledger, chunk: &ConceivedChunk) {
     let node = Some(node_of(chunk));
     ledger.conceive(chunk.clone()).unwrap();
     let way = [Station::Distributed, Station::Sent, Station::Received, Station::Processed, Station::Returned];
@@ -47,7 +47,7 @@ fn run(ledger: &mut Ledger, chunk: &ConceivedChunk) {
     }
 }
 
-fn aggregate(ledger: &mut Ledger, chunk: &ConceivedChunk) {
+pub(super) fn aggregate(ledger: &mut Ledger, chunk: &ConceivedChunk) {
     ledger.read(&chunk.id, 3, chunk.bytes).unwrap();
     ledger.mark(&chunk.id, Station::Aggregated, None, 3_000).unwrap();
 }
@@ -67,7 +67,7 @@ fn a_completed_step_balances_and_says_so_in_a_line() {
     let mut ledger = completed(&chunks);
     ledger.drop_duplicate(&chunks[0].id).unwrap();
     ledger.drop_stale(&chunks[1].id).unwrap();
-    let audit = audit(&ledger, &parts);
+    let audit = audit(&ledger, &parts, None);
     assert!(audit.balanced(), "{audit}");
     let all = Tally { receipts: 64, entries: 192, bytes: 64_000 };
     let Rows { conceived, distributed, sent, received, processed, returned, aggregated, .. } = audit.rows;
@@ -128,7 +128,7 @@ set aside or abandoned, by node: 1
         a = NODES[0],
         b = NODES[1],
     );
-    assert_eq!(audit(&ledger, &parts).to_string(), expected);
+    assert_eq!(audit(&ledger, &parts, None).to_string(), expected);
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn what_was_not_read_as_conceived_is_named_even_where_the_sums_agree() {
         ledger.read(&chunk.id, entries, bytes).unwrap();
         ledger.mark(&chunk.id, Station::Aggregated, None, 1).unwrap();
     }
-    let audit = audit(&ledger, &parts);
+    let audit = audit(&ledger, &parts, None);
     assert!(audit.balance.bytes.balanced() && !audit.balance.entries.balanced());
     assert!(!audit.balanced());
     let named: Vec<_> = audit.mismatches.iter().map(|mismatch| mismatch.receipt).collect();
@@ -158,7 +158,7 @@ fn errors_that_cancel_each_other_out_keep_an_audit_from_balancing() {
         ledger.read(&chunk.id, 3, bytes).unwrap();
         ledger.mark(&chunk.id, Station::Aggregated, None, 1).unwrap();
     }
-    let audit = audit(&ledger, &parts);
+    let audit = audit(&ledger, &parts, None);
     assert!(audit.balance.balanced() && audit.coverage.is_whole() && !audit.balanced());
 }
 
@@ -169,7 +169,7 @@ fn what_was_aggregated_without_being_read_is_named() {
     chunks.iter().for_each(|chunk| run(&mut ledger, chunk));
     aggregate(&mut ledger, &chunks[0]);
     ledger.mark(&chunks[1].id, Station::Aggregated, None, 1).unwrap();
-    let audit = audit(&ledger, &parts);
+    let audit = audit(&ledger, &parts, None);
     let Mismatch { receipt, read, node, .. } = audit.mismatches[0];
     assert_eq!((receipt, read, node), (chunks[1].id, None, Some(NODES[1])));
     assert!(audit.line().ends_with("NOT BALANCED (bytes -1,000, 1 read other than conceived)"), "{}", audit.line());
@@ -179,7 +179,7 @@ fn what_was_aggregated_without_being_read_is_named() {
 fn a_planted_overlap_is_found_by_part_offsets_and_both_receipts() {
     let (mut chunks, parts) = cut(&[3_000, 2_000], 1_000);
     chunks[3].covers[0].length += 100;
-    let audit = audit(&completed(&chunks), &parts);
+    let audit = audit(&completed(&chunks), &parts, None);
     assert!(!audit.balanced());
     let expected = CoverageFault {
         kind: CoverageFaultKind::Overlap,
@@ -202,9 +202,9 @@ fn a_planted_overlap_is_found_by_part_offsets_and_both_receipts() {
 fn a_part_of_unknown_length_ends_where_its_last_chunk_ends_but_has_no_gap() {
     let (mut chunks, mut parts) = cut(&[3_000, 500], 1_000);
     parts[0].length = None;
-    assert!(audit(&completed(&chunks), &parts).balanced());
+    assert!(audit(&completed(&chunks), &parts, None).balanced());
     chunks.remove(1);
-    let coverage = audit(&completed(&chunks), &parts).coverage;
+    let coverage = audit(&completed(&chunks), &parts, None).coverage;
     assert_eq!((coverage.parts_open_ended, coverage.faults_total), (1, 1));
     assert_eq!((coverage.faults[0].offset, coverage.faults[0].length), (1_000, 1_000));
 }
@@ -214,7 +214,7 @@ fn covers_behind_the_end_or_of_no_part_are_named() {
     let (chunks, mut parts) = cut(&[3_000, 500], 1_000);
     parts.pop();
     parts[0].length = Some(2_400);
-    let coverage = audit(&completed(&chunks), &parts).coverage;
+    let coverage = audit(&completed(&chunks), &parts, None).coverage;
     let faults: Vec<_> =
         coverage.faults.iter().map(|fault| (fault.kind, fault.part, fault.offset, fault.length)).collect();
     assert_eq!(faults, [(CoverageFaultKind::BeyondEnd, 0, 2_400, 600), (CoverageFaultKind::UnknownPart, 1, 0, 500)]);
@@ -229,7 +229,7 @@ fn what_was_superseded_covers_nothing_and_needs_no_reading() {
     chunks.iter().for_each(|chunk| run(&mut ledger, chunk));
     ledger.mark(&chunks[0].id, Station::Superseded, None, 1).unwrap();
     chunks[1..].iter().for_each(|chunk| aggregate(&mut ledger, chunk));
-    let audit = audit(&ledger, &parts);
+    let audit = audit(&ledger, &parts, None);
     assert!(audit.balanced(), "{audit}");
     assert!(audit.line().contains("= 2 aggregated + 0 set aside + 0 abandoned + 1 superseded;"), "{}", audit.line());
 }
@@ -239,7 +239,7 @@ fn json_gives_the_same_audit_back() {
     let (chunks, parts) = cut(&[5_000, 3_000], 1_000);
     let mut ledger = completed(&chunks[1..]);
     run(&mut ledger, &chunks[0]);
-    let audit = audit(&ledger, &parts);
+    let audit = audit(&ledger, &parts, None);
     let json = serde_json::to_value(&audit).unwrap();
     assert_eq!(json["balanced"], false);
     assert_eq!(json["missing"]["by_node"][0]["node"], NODES[0].to_string());
@@ -260,7 +260,7 @@ proptest! {
     #[test]
     fn nothing_planted_nothing_found(lengths in lengths(), size in 1..9_u64) {
         let (chunks, parts) = cut(&lengths, size);
-        let audit = audit(&completed(&chunks), &parts);
+        let audit = audit(&completed(&chunks), &parts, None);
         prop_assert!(audit.balanced(), "{}", audit);
     }
 
@@ -275,7 +275,7 @@ proptest! {
                 aggregate(&mut ledger, chunk);
             }
         }
-        let audit = audit(&ledger, &parts);
+        let audit = audit(&ledger, &parts, None);
         prop_assert!(!audit.balanced());
         let named: Vec<_> = audit.missing.receipts.iter().map(|named| (named.receipt, named.last)).collect();
         let last = Mark { station: Station::Returned, node: Some(node_of(lost)), at: 2_004 };
@@ -291,7 +291,7 @@ proptest! {
         let doubled = pick.get(&chunks);
         let mut ledger = completed(&chunks);
         ledger.mark(&doubled.id, Station::Aggregated, Some(NODES[1]), 9).unwrap_err();
-        let audit = audit(&ledger, &parts);
+        let audit = audit(&ledger, &parts, None);
         prop_assert!(!audit.balanced());
         prop_assert_eq!(audit.conflicts.iter().map(|conflict| conflict.receipt).collect::<Vec<_>>(), [doubled.id]);
         prop_assert!(audit.to_string().contains(&doubled.id.to_string()));
@@ -301,7 +301,7 @@ proptest! {
     fn a_planted_gap_is_found_by_part_and_offsets(lengths in lengths(), size in 1..9_u64, pick in any::<prop::sample::Index>()) {
         let (mut chunks, parts) = cut(&lengths, size);
         let cover = chunks.remove(pick.index(chunks.len())).covers[0];
-        let audit = audit(&completed(&chunks), &parts);
+        let audit = audit(&completed(&chunks), &parts, None);
         prop_assert!(!audit.balanced());
         let faults = &audit.coverage.faults;
         prop_assert_eq!(faults.len(), 1);
@@ -332,7 +332,7 @@ proptest! {
             });
         }
         let (_, parts) = cut(&lengths, 1);
-        let coverage = audit(&ledger, &parts).coverage;
+        let coverage = audit(&ledger, &parts, None).coverage;
         for (part, (length, counts)) in (0..).zip(lengths.iter().zip(&counts)) {
             for (byte, &count) in (0..).zip(counts) {
                 let has = |kind| coverage.faults.iter().filter(|fault| {

@@ -44,7 +44,7 @@ async fn open<N: Net>(net: &N, addr: &str, channel: Channel, link: u8) -> Wired<
     let loopback = net.peer_is_loopback(&stream);
     let fresh = if channel == Channel::Control { [1; 16] } else { [2; 16] };
     let hello = worker().hello(0, channel, link_nonce([link; 16], fresh));
-    greet(stream, hello, keys(), loopback, DEADLINE).await.unwrap().1
+    greet(stream, hello, Arc::new(keys().into()), loopback, DEADLINE).await.unwrap().1
 }
 
 /// A connection whose twin does not come is closed; one of another attempt is not its twin.

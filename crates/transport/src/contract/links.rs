@@ -6,11 +6,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use elastic_flow_receipt::NodeId;
 use elastic_flow_wire::message::{Message, Pulse};
-use elastic_flow_wire::{Keys, Lane, Role, Secret};
+use elastic_flow_wire::{KeySet, Keys, Lane, Role, Secret};
 
 use super::*;
-use crate::MessageKind;
 use crate::stats::{Direction, ParcelRecord};
+use crate::{Keyring, MessageKind};
 
 /// What each side says of itself reaches the other.
 ///
@@ -275,8 +275,39 @@ pub async fn a_second_node_of_one_incarnation_is_refused<N: Net>(net: N, addr: &
 /// If the promise is broken.
 pub async fn a_wrong_key_is_refused_by_name<N: Net>(net: N, addr: &str) {
     let other = Keys::derive(&Secret::from_bytes([8; 32]), "logs");
-    let text = refused(net, addr, EndpointConfig { keys: other, ..worker() }, Turned::Key).await;
+    let text = refused(net, addr, EndpointConfig { keys: other.into(), ..worker() }, Turned::Key).await;
     assert!(text.contains("key does not match"), "{text}");
+}
+
+/// While a key is rotated no connection is refused, in whatever order the nodes learn of the new key; links that are up stay; and once
+/// the old key has gone, it is refused.
+///
+/// # Panics
+/// If the promise is broken.
+pub async fn keys_are_rotated_without_a_refusal<N: Net>(net: N, addr: &str) {
+    let secret = |byte| Secret::from_bytes([byte; 32]);
+    let only = |byte| KeySet::from(Keys::derive(&secret(byte), "logs"));
+    let both = || KeySet::derive(&secret(2), Some(&secret(1)), "logs");
+    let ring = Keyring::new(only(1));
+    let master = listen(&net, addr, EndpointConfig { keys: ring.clone(), ..master() }).await;
+    let worker_of = |node, keys| EndpointConfig { keys: Keyring::new(keys), node: NodeId(node), ..worker() };
+    let mut dialled = vec![dial(&net, &master, worker_of(10, only(1))).await];
+    up(&master).await;
+    // A worker that knows the new key before its master does, then the master, then those that come later.
+    dialled.push(dial(&net, &master, worker_of(11, both())).await);
+    up(&master).await;
+    ring.replace(both());
+    for (node, keys, old) in [(12, only(1), 1), (13, both(), 1), (14, only(2), 1), (15, only(1), 2)] {
+        dialled.push(dial(&net, &master, worker_of(node, keys)).await);
+        assert_eq!(up(&master).await.0.node, NodeId(node));
+        assert_eq!(master.stats().old_key, old, "node {node}");
+    }
+    ring.replace(only(2));
+    assert_eq!((master.stats().links_up, turned(&master, Turned::Key)), (6, 0));
+    let late = dial(&net, &master, worker_of(16, only(1))).await;
+    assert!(matches!(next(&late).await, Seen::Refused(_)));
+    until(|| turned(&master, Turned::Key) > 0).await;
+    assert_eq!(master.stats().links_up, 6, "links that are up stay");
 }
 
 /// Another cluster's name is refused, and named.

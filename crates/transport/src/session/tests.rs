@@ -5,8 +5,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn keys(byte: u8) -> Keys {
-    Keys::derive(&Secret::from_bytes([byte; 32]), "logs")
+fn keys(byte: u8) -> Arc<KeySet> {
+    Arc::new(KeySet::derive(&Secret::from_bytes([byte; 32]), None, "logs"))
 }
 
 fn hello() -> Hello {
@@ -46,7 +46,7 @@ fn nobody_objects(_: &Hello) -> Option<Refusal> {
 /// Runs a whole handshake in memory: how it ended at the client and at the listener.
 fn run(
     hello: Hello,
-    client_keys: Keys,
+    client_keys: Arc<KeySet>,
     listening: Listening,
 ) -> (Result<Option<Challenge>, HandshakeError>, Result<Option<Hello>, HandshakeError>) {
     let (mut to_server, mut to_client) = (BytesMut::new(), BytesMut::new());
@@ -147,6 +147,7 @@ fn our_own_proof_sent_back_proves_nothing() {
         epoch: 5,
         build: [1; 32],
         tags: true,
+        keys: keys(1).ids(),
         nonce: [9; NONCE_BYTES],
     };
     Handshake::Challenge(challenge).put(&mut frames, &mut to_client).unwrap();

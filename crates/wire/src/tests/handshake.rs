@@ -149,6 +149,7 @@ fn keys_and_proofs_have_known_values() {
     let (client, _) = keys.role(KeyRole::Worker).frame_keys(&transcript);
     let hex: String = client.tag(b"frame").iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(hex, TAG);
+    assert_eq!(keys.id().to_string(), "d79df78b");
 }
 
 #[test]
@@ -172,7 +173,7 @@ fn a_secret_reads_its_text_and_never_shows_it() {
     let keys = Keys::derive(&secret, "logs");
     let (frame_key, _) = keys.role(KeyRole::Worker).frame_keys(&Transcript::new(b"", b"", b""));
     assert_eq!(format!("{secret:?} {frame_key:?}"), "*** ***");
-    assert_eq!(format!("{keys:?}"), "Keys { worker: ***, submit: ***, read: *** }");
+    assert_eq!(format!("{keys:?}"), "Keys { id: KeyId(3617453963), worker: ***, submit: ***, read: *** }");
 }
 
 #[test]

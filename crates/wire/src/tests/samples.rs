@@ -6,10 +6,10 @@ use elastic_flow_receipt::{Attempt, NodeId, ReceiptId, StageId, StepId};
 use crate::codec::encode_to_vec;
 use crate::hello::{Challenge, Channel, Handshake, Hello, Refusal, RefusalReason, Role};
 use crate::message::{
-    Assignment, ChunkRead, FailureKind, Message, Outcome, Payload, PayloadKind, Pulse, Segment, StepNotice, TaskChunk,
-    TaskResult,
+    Assignment, ChunkRead, FailureKind, HeldTask, ItemKind, KeptItem, Message, Outcome, Payload, PayloadKind, Pulse,
+    Segment, SkippedItem, StepNotice, TaskChunk, TaskResult,
 };
-use crate::secret::Proof;
+use crate::secret::{KeyId, Proof};
 
 /// A name and the bytes that stand for it.
 pub(super) type Field = (&'static str, Vec<u8>);
@@ -74,9 +74,18 @@ fn result(outcome: Outcome, outcome_fields: Vec<Field>) -> (Message, Vec<Field>)
 fn done() -> (Message, Vec<Field>) {
     let chunks = vec![ChunkRead { receipt: receipt(0), entries: 11, bytes: 12, nanos: 13 }];
     let segments = vec![Segment { receipt: receipt(0), rows: 2, digest: 14, body: Bytes::from_static(b"rows") }];
-    let fields =
-        vec![field("outcome", &0_u32), field("chunks", &chunks), field("segments", &segments), field("nanos", &15_u64)];
-    result(Outcome::Done { chunks, segments, nanos: 15 }, fields)
+    let kept = |kind, body| Some(KeptItem { kind, length: 9, body: Bytes::from_static(body) });
+    let skip = |item, kept| SkippedItem { receipt: receipt(1), item, error: "no number".to_owned(), kept };
+    let skips =
+        vec![skip(3, kept(ItemKind::Text, b"text")), skip(4, kept(ItemKind::Encoded, b"encoded")), skip(5, None)];
+    let fields = vec![
+        field("outcome", &0_u32),
+        field("chunks", &chunks),
+        field("segments", &segments),
+        field("nanos", &15_u64),
+        field("skips", &skips),
+    ];
+    result(Outcome::Done { chunks, segments, nanos: 15, skips }, fields)
 }
 
 fn failed(index: u32, kind: FailureKind, at: Option<u64>) -> (Message, Vec<Field>) {
@@ -95,16 +104,30 @@ fn failed(index: u32, kind: FailureKind, at: Option<u64>) -> (Message, Vec<Field
     )
 }
 
+fn holding() -> (&'static str, Message, Vec<Field>) {
+    let task = HeldTask { attempt: attempt(), step: StepId(7), receipts: vec![receipt(1), receipt(2)] };
+    let fields = vec![
+        variant(10),
+        field("number of tasks", &1_u64),
+        field("attempt", &task.attempt),
+        field("step", &task.step),
+        field("receipts", &task.receipts),
+    ];
+    ("holding", Message::Holding(vec![task]), fields)
+}
+
 /// Name, message, and the fields that its bytes consist of.
 pub(super) fn messages() -> Vec<(&'static str, Message, Vec<Field>)> {
     let params = vec![("key".to_owned(), "value".to_owned())];
-    let notice = StepNotice { step: StepId(7), program: "word_count".to_owned(), params, plan: 0x1122_3344_5566_7788 };
+    let (program, plan) = ("word_count".to_owned(), 0x1122_3344_5566_7788);
+    let notice = StepNotice { step: StepId(7), program, params, plan, max_skips: 16 };
     let notice_fields = vec![
         variant(0),
         field("step", &notice.step),
         field("program", &notice.program),
         field("params", &notice.params),
         field("plan", &notice.plan),
+        field("max skips", &notice.max_skips),
     ];
     let (assignment, assignment_fields) = assignment();
     let pulse =
@@ -127,6 +150,7 @@ pub(super) fn messages() -> Vec<(&'static str, Message, Vec<Field>)> {
         ("credit", Message::Credit(8 << 20), vec![variant(7), field("bytes", &(8_u64 << 20))]),
         ("draining", Message::Draining, vec![variant(8)]),
         ("goodbye", Message::Goodbye("done".to_owned()), vec![variant(9), field("reason", &"done")]),
+        holding(),
     ];
     let not_here = Outcome::NotHere { receipts: vec![receipt(1)], message: "no such file".to_owned() };
     let not_here_fields =
@@ -139,6 +163,9 @@ pub(super) fn messages() -> Vec<(&'static str, Message, Vec<Field>)> {
         ("result_failed_decode", failed(3, FailureKind::Decode, None)),
         ("result_failed_program", failed(4, FailureKind::Program, None)),
         ("result_failed_resource", failed(5, FailureKind::Resource, None)),
+        ("result_failed_source_changed", failed(6, FailureKind::SourceChanged, None)),
+        ("result_failed_fail", failed(7, FailureKind::Fail, Some(2))),
+        ("result_failed_skips", failed(8, FailureKind::Skips, Some(2))),
         ("result_not_here", result(not_here, not_here_fields)),
         ("result_handed_back", result(Outcome::HandedBack, vec![field("outcome", &3_u32)])),
     ] {
@@ -160,6 +187,7 @@ pub(super) fn index_of(message: &Message) -> u32 {
         Message::Credit(_) => 7,
         Message::Draining => 8,
         Message::Goodbye(_) => 9,
+        Message::Holding(_) => 10,
     }
 }
 
@@ -207,6 +235,7 @@ pub(super) fn handshakes() -> Vec<(&'static str, Handshake, Vec<Field>)> {
         epoch: 6,
         build: [0xb2; 32],
         tags: true,
+        keys: (KeyId(0x0102_0304), Some(KeyId(0x0506_0708))),
         nonce: [0x50; 32],
     };
     let challenge_fields = vec![
@@ -216,6 +245,7 @@ pub(super) fn handshakes() -> Vec<(&'static str, Handshake, Vec<Field>)> {
         field("epoch", &challenge.epoch),
         field("build", &challenge.build),
         field("tags", &challenge.tags),
+        field("keys", &challenge.keys),
         field("nonce", &challenge.nonce),
     ];
     let refusal = Refusal { reason: RefusalReason::EpochFenced, message: "later master".to_owned() };

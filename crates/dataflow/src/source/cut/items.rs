@@ -5,7 +5,7 @@ use std::fmt;
 use elastic_flow_wire::message::{Payload, PayloadKind};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::super::{ItemBatches, SourceError};
+use super::super::{ItemBatches, SourceError, Window};
 use super::{Border, ResumableCutter, single_cover};
 use crate::seam::{Cover, Cut, Cutter, SourcePart};
 
@@ -90,6 +90,10 @@ impl ResumableCutter for ItemsCutter {
             }
         }
         Ok(())
+    }
+
+    fn set_window(&mut self, window: &Window) -> Result<(), SourceError> {
+        if self.items.set_window(window) { Ok(()) } else { Err(window.misfit(self.name(), self.items.item_type())) }
     }
 }
 

@@ -1,8 +1,10 @@
-//! Cuts files at fixed offsets; small ones are packed together.
+//! Cuts files at fixed offsets, or behind them where a window ends; small ones are packed together.
 
 use super::super::compression::Compression;
 use super::super::payload::{FileSlice, Split};
-use super::super::{FileAtSubmission, SourceError};
+use super::super::window::LINES;
+use super::super::{FileAtSubmission, SourceError, TypedWindow, Window};
+use super::line_end::allowed_end;
 use super::{Border, ResumableCutter};
 use crate::seam::{Cover, Cut, Cutter, SourcePart};
 
@@ -17,12 +19,16 @@ const CRUMB_DIVISOR: u64 = 4;
 /// Of a file no more is read than the ends of each stretch, for its digest: borders are byte offsets, and the reader finds
 /// the lines that start between them. A file that is no longer the one of the submission is cut all the same, so that its
 /// chunks, and only these, fail by name.
+///
+/// With a window it reads on from such an offset, and ends the stretch where a line starts and the window ends. Of a file that
+/// cannot be read then, all that is left is one stretch: should it be back when the chunk is run, no window is torn.
 #[derive(Debug)]
 pub struct LinesCutter {
     input: u16,
     files: Vec<FileAtSubmission>,
     parts: Vec<SourcePart>,
     position: Position,
+    window: Option<TypedWindow<[u8]>>,
 }
 
 /// The first byte that is not cut.
@@ -43,7 +49,7 @@ impl LinesCutter {
             unit_bytes: 1,
         };
         let parts = files.iter().map(part).collect();
-        Self { input, files, parts, position: Position { file: 0, offset: 0 } }
+        Self { input, files, parts, position: Position { file: 0, offset: 0 }, window: None }
     }
 
     /// The covers of the next chunk; empty at the end.
@@ -58,8 +64,8 @@ impl LinesCutter {
             if !fits && !covers.is_empty() {
                 break;
             }
-            let length =
-                if fits || alone || rest <= target.saturating_add(target / CRUMB_DIVISOR) { rest } else { target };
+            let whole = fits || alone || rest <= target.saturating_add(target / CRUMB_DIVISOR);
+            let length = if whole { rest } else { self.stretch(file, target) };
             covers.push(self.advance(length));
             bytes += length;
             if alone || bytes >= target || covers.len() >= PACKED_FILES_MAX {
@@ -67,6 +73,14 @@ impl LinesCutter {
             }
         }
         covers
+    }
+
+    /// The length of a stretch of `target` bytes that does not end its file, as the window has it.
+    fn stretch(&self, file: &FileAtSubmission, target: u64) -> u64 {
+        let Some(window) = &self.window else { return target };
+        let offset = self.position.offset;
+        let end = allowed_end(file, offset.saturating_add(target), window).unwrap_or(file.length);
+        end.saturating_sub(offset)
     }
 
     /// Covers `length` bytes from the position, within its file, and goes behind them.
@@ -136,5 +150,14 @@ impl ResumableCutter for LinesCutter {
             }
         }
         Ok(())
+    }
+
+    fn set_window(&mut self, window: &Window) -> Result<(), SourceError> {
+        self.window = window.over_lines();
+        if self.window.is_some() {
+            return Ok(());
+        }
+        let name = self.files.first().map(|file| file.path.clone());
+        Err(window.misfit(name.unwrap_or_default(), LINES))
     }
 }

@@ -1,6 +1,7 @@
 //! Cutting sources into chunks, on the master.
 
 mod items;
+mod line_end;
 mod lines;
 mod range;
 mod standard_input;
@@ -13,7 +14,7 @@ pub use self::items::ItemsCutter;
 pub use self::lines::LinesCutter;
 pub use self::range::RangeCutter;
 pub use self::standard_input::StandardInputCutter;
-use super::{FileAtSubmission, ItemBatches, PartData, ResolvedSource, SourceError};
+use super::{FileAtSubmission, ItemBatches, PartData, ResolvedSource, SourceError, Window};
 use crate::seam::{Cover, Cut, Cutter, SourcePart};
 
 /// A chunk that was cut in an earlier life of the master, as the journal has it.
@@ -38,6 +39,13 @@ pub trait ResumableCutter: Cutter {
     /// [`SourceError::NotRepeatable`] if it gives its data only once, [`SourceError::NotDeterministic`] if an iterator
     /// that was made anew gives something else.
     fn resume(&mut self, borders: &[Border], again: &mut dyn FnMut(usize, Cut)) -> Result<(), SourceError>;
+
+    /// From now on a chunk ends where it would, or at the next place behind it where `window` ends, or at the end of its file,
+    /// range or iterator. Called once, behind `resume`, whose borders stay as they were, and before the first `cut`.
+    ///
+    /// # Errors
+    /// [`SourceError::WindowType`] if the window is over something else than the source gives.
+    fn set_window(&mut self, window: &Window) -> Result<(), SourceError>;
 }
 
 /// Where the sources that are not files come from.
@@ -156,6 +164,10 @@ impl ResumableCutter for SourceCutter {
             done += run.len();
         }
         Ok(())
+    }
+
+    fn set_window(&mut self, window: &Window) -> Result<(), SourceError> {
+        self.waiting.iter_mut().try_for_each(|(_, cutter)| cutter.set_window(window))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Cuts a range of numbers.
 
 use super::super::payload::Split;
-use super::super::{RANGE_ITEM_BYTES, SourceError};
+use super::super::{RANGE_ITEM_BYTES, SourceError, TypedWindow, WINDOW_BYTES_MAX, Window};
 use super::{Border, ResumableCutter, single_cover};
 use crate::seam::{Cover, Cut, Cutter, SourcePart};
 
@@ -13,6 +13,7 @@ pub struct RangeCutter {
     /// Numbers, and those of them that are cut.
     length: u64,
     done: u64,
+    window: Option<TypedWindow<u64>>,
     parts: [SourcePart; 1],
 }
 
@@ -27,7 +28,28 @@ impl RangeCutter {
             length: Some(length),
             unit_bytes: RANGE_ITEM_BYTES,
         }];
-        Self { input, start, length, done: 0, parts }
+        Self { input, start, length, done: 0, window: None, parts }
+    }
+
+    /// How many of the next numbers, `nominal` at least, make a chunk that may end.
+    fn allowed(&self, nominal: u64) -> Result<u64, SourceError> {
+        let rest = self.length - self.done;
+        let Some(window) = &self.window else { return Ok(nominal) };
+        let first = self.start + self.done;
+        for length in nominal..rest {
+            if window.ends_between(&(first + length - 1), &(first + length)) {
+                return Ok(length);
+            }
+            if length - nominal >= WINDOW_BYTES_MAX / RANGE_ITEM_BYTES {
+                return Err(window.too_long(self.name(), "number", self.done + nominal));
+            }
+        }
+        Ok(rest)
+    }
+
+    fn name(&self) -> String {
+        let [part] = &self.parts;
+        part.name.clone()
     }
 
     /// Cuts the next `length` numbers, which are there.
@@ -44,7 +66,11 @@ impl RangeCutter {
 impl Cutter for RangeCutter {
     fn cut(&mut self, target_bytes: u64, _target_items: u64) -> Result<Option<Cut>, SourceError> {
         let length = (self.length - self.done).min((target_bytes / RANGE_ITEM_BYTES).max(1));
-        if length == 0 { Ok(None) } else { self.advance(length).map(Some) }
+        if length == 0 {
+            return Ok(None);
+        }
+        let length = self.allowed(length)?;
+        self.advance(length).map(Some)
     }
 
     fn parts(&self) -> &[SourcePart] {
@@ -57,8 +83,7 @@ impl ResumableCutter for RangeCutter {
         for (index, border) in borders.iter().enumerate() {
             let cover = single_cover(border, self.done);
             let Some(cover) = cover.filter(|cover| cover.length > 0 && cover.length <= self.length - self.done) else {
-                let [part] = &self.parts;
-                return Err(SourceError::BordersDoNotFit { name: part.name.clone() });
+                return Err(SourceError::BordersDoNotFit { name: self.name() });
             };
             let cut = self.advance(cover.length)?;
             if border.wanted {
@@ -66,5 +91,10 @@ impl ResumableCutter for RangeCutter {
             }
         }
         Ok(())
+    }
+
+    fn set_window(&mut self, window: &Window) -> Result<(), SourceError> {
+        self.window = window.over_items();
+        if self.window.is_some() { Ok(()) } else { Err(window.misfit(self.name(), "u64")) }
     }
 }

@@ -2,27 +2,32 @@
 
 use std::fmt;
 use std::io::Read;
+use std::ops::Range;
 
-use memchr::memrchr;
+use memchr::{memchr, memrchr};
 
-use super::super::SourceError;
 use super::super::blocks::LINE_BYTES_MAX;
 use super::super::payload::{LINES_HEADER_BYTES, begin_lines, finish_lines};
+use super::super::window::{LINES, is_too_large};
+use super::super::{SourceError, TypedWindow, Window};
 use super::{Border, ResumableCutter};
 use crate::seam::{Cover, Cut, Cutter, SourcePart};
 
-/// Bytes that are asked for at a time where a line is longer than the target.
-const READ_BYTES: u64 = 1024 * 1024;
+/// Room that is made at once, at most.
+const CAPACITY_BYTES_MAX: u64 = 1024 * 1024;
+/// Bytes that are asked for at a time behind the target: of a long line, or of a window.
+const READ_BYTES: u64 = 64 * 1024;
 
 /// Cuts the lines of a stream, mostly standard input; what travels are the lines themselves.
 pub struct StandardInputCutter {
     input: u16,
     stream: Box<dyn Read + Send>,
-    /// The begun line that was read with the chunk before.
+    /// What was read behind the chunk before.
     carry: Vec<u8>,
     /// Bytes that are cut.
     done: u64,
     at_end: bool,
+    window: Option<TypedWindow<[u8]>>,
     parts: [SourcePart; 1],
 }
 
@@ -31,7 +36,7 @@ impl StandardInputCutter {
     #[must_use]
     pub fn new(input: u16, stream: Box<dyn Read + Send>) -> Self {
         let parts = [SourcePart { input, name: "standard input".to_owned(), length: None, unit_bytes: 1 }];
-        Self { input, stream, carry: Vec::new(), done: 0, at_end: false, parts }
+        Self { input, stream, carry: Vec::new(), done: 0, at_end: false, window: None, parts }
     }
 
     fn name(&self) -> String {
@@ -47,33 +52,68 @@ impl StandardInputCutter {
         Ok(())
     }
 
-    /// Reads on until there is a whole line, or the stream ends; the number of bytes in whole lines, header included.
-    fn read_lines(&mut self, body: &mut Vec<u8>, target: u64) -> Result<usize, SourceError> {
-        // The carry has no newline, and neither has what was searched before.
-        let mut searched = body.len();
-        let mut wanted = target.saturating_sub(body.len().saturating_sub(LINES_HEADER_BYTES) as u64).max(1);
-        while !self.at_end {
-            self.read(body, wanted)?;
-            let newline = body.get(searched..).and_then(|read| memrchr(b'\n', read));
-            if let Some(newline) = newline.filter(|_| !self.at_end) {
+    /// The end of the last line that ends within `target` bytes, or of the first, if it is longer; header included.
+    fn nominal_end(&mut self, body: &mut Vec<u8>, target: u64) -> Result<usize, SourceError> {
+        let aim = usize::try_from(target.max(1)).unwrap_or(usize::MAX).saturating_add(LINES_HEADER_BYTES);
+        if let Some(missing) = aim.checked_sub(body.len()).filter(|missing| *missing > 0 && !self.at_end) {
+            self.read(body, missing as u64)?;
+        }
+        if body.len() <= aim && self.at_end {
+            return Ok(body.len());
+        }
+        let newline = body.get(LINES_HEADER_BYTES..aim).and_then(|read| memrchr(b'\n', read));
+        newline.map_or_else(|| self.line_end(body, aim), |newline| Ok(LINES_HEADER_BYTES + newline + 1))
+    }
+
+    /// The end of the line that goes on at `from`, newline included; reads on to it.
+    fn line_end(&mut self, body: &mut Vec<u8>, from: usize) -> Result<usize, SourceError> {
+        let mut searched = from;
+        loop {
+            if let Some(newline) = body.get(searched..).and_then(|read| memchr(b'\n', read)) {
                 return Ok(searched + newline + 1);
             }
-            if body.len() > LINE_BYTES_MAX {
+            searched = body.len();
+            if self.at_end {
+                return Ok(searched);
+            }
+            if searched - from > LINE_BYTES_MAX {
                 return Err(SourceError::LineTooLong { name: self.name(), limit_bytes: LINE_BYTES_MAX as u64 });
             }
-            searched = body.len();
-            wanted = READ_BYTES;
+            self.read(body, READ_BYTES)?;
         }
-        Ok(body.len())
     }
+
+    /// The first border of two lines at or behind `end`, which is one, where the window ends; reads on to it.
+    fn allowed_end(&mut self, body: &mut Vec<u8>, mut end: usize) -> Result<usize, SourceError> {
+        let Some(window) = self.window.clone() else { return Ok(end) };
+        let newline = body.get(LINES_HEADER_BYTES..end.saturating_sub(1)).and_then(|lines| memrchr(b'\n', lines));
+        let mut begin = newline.map_or(LINES_HEADER_BYTES, |newline| LINES_HEADER_BYTES + newline + 1);
+        loop {
+            let next = self.line_end(body, end)?;
+            if next == end || window.ends_between(line(body, begin..end), line(body, end..next)) {
+                return Ok(end);
+            }
+            (begin, end) = (end, next);
+            if is_too_large((end - LINES_HEADER_BYTES) as u64, 0) {
+                return Err(window.too_long(self.name(), "byte", self.done));
+            }
+        }
+    }
+}
+
+/// A line without its newline.
+fn line(body: &[u8], range: Range<usize>) -> &[u8] {
+    let line = body.get(range).unwrap_or_default();
+    line.strip_suffix(b"\n").unwrap_or(line)
 }
 
 impl Cutter for StandardInputCutter {
     fn cut(&mut self, target_bytes: u64, _target_items: u64) -> Result<Option<Cut>, SourceError> {
-        let capacity = usize::try_from(target_bytes.min(READ_BYTES)).unwrap_or(0);
+        let capacity = usize::try_from(target_bytes.min(CAPACITY_BYTES_MAX)).unwrap_or(0);
         let mut body = begin_lines(capacity.max(self.carry.len()));
         body.append(&mut self.carry);
-        let whole = self.read_lines(&mut body, target_bytes)?;
+        let nominal = self.nominal_end(&mut body, target_bytes)?;
+        let whole = self.allowed_end(&mut body, nominal)?;
         self.carry = body.split_off(whole);
         let length = (whole - LINES_HEADER_BYTES) as u64;
         if length == 0 {
@@ -94,6 +134,11 @@ impl Cutter for StandardInputCutter {
 impl ResumableCutter for StandardInputCutter {
     fn resume(&mut self, borders: &[Border], _again: &mut dyn FnMut(usize, Cut)) -> Result<(), SourceError> {
         if borders.is_empty() { Ok(()) } else { Err(SourceError::NotRepeatable { name: self.name() }) }
+    }
+
+    fn set_window(&mut self, window: &Window) -> Result<(), SourceError> {
+        self.window = window.over_lines();
+        if self.window.is_some() { Ok(()) } else { Err(window.misfit(self.name(), LINES)) }
     }
 }
 

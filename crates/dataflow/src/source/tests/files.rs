@@ -1,6 +1,7 @@
 //! Files that are gone, shorter, longer or other than at submission, before and while they are read.
 
 use std::fs::{self, File, OpenOptions};
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -31,7 +32,7 @@ fn truncate(path: &Path, bytes: u64) {
 }
 
 fn overwrite(path: &Path, offset: u64, bytes: &[u8]) {
-    use std::io::{Seek, SeekFrom, Write};
+    use std::io::{Seek, SeekFrom};
     let mut file = OpenOptions::new().write(true).open(path).unwrap();
     file.seek(SeekFrom::Start(offset)).unwrap();
     file.write_all(bytes).unwrap();
@@ -160,7 +161,25 @@ fn a_file_that_is_written_to_while_it_is_read_fails() {
     overwrite(&path, 2_000_000, b"X");
     let error = read_error(&mut *blocks);
     assert!(matches!(error, SourceError::ChangedWhileRead { found_bytes: FILE_BYTES, .. }), "{error}");
-    assert_eq!(error.failure_kind(), FailureKind::Source);
+    assert_eq!(error.failure_kind(), FailureKind::SourceChanged, "it is not to be read again");
+}
+
+#[test]
+fn a_compressed_file_that_is_written_to_while_it_is_read_is_called_changed_and_not_corrupt() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("patched.gz");
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+    encoder.write_all(&LINE.repeat(125_000)).unwrap();
+    write_old(&path, &encoder.finish().unwrap());
+    let cuts = cut_all(&mut cutter(&resolve(&[&path])), u64::MAX, 1);
+    let mut blocks = open_blocks(&cuts[0].payload).unwrap();
+    assert!(blocks.next_block().unwrap().is_some());
+    overwrite(&path, 2_000_000, &[0xff; 100_000]);
+    let error = read_error(&mut *blocks);
+    assert!(matches!(error, SourceError::ChangedWhileRead { .. }), "{error}");
+    // Found by the next reader, it is what it is.
+    let error = read_error(&mut *open_blocks(&cuts[0].payload).unwrap());
+    assert!(matches!(error, SourceError::Corrupt { .. }), "{error}");
 }
 
 #[test]
@@ -212,6 +231,46 @@ fn a_packed_file_that_changes_after_the_chunk_was_opened_fails_by_name() {
         assert!(error.contains(paths[1].to_str().unwrap()) && error.contains(word), "{error}");
         assert!(matches!(open_blocks(&cuts[0].payload), Err(OpenFailure::NotHere { .. })), "the next attempt ships");
     }
+}
+
+#[test]
+fn a_packed_file_that_grows_after_the_chunk_was_opened_is_read_to_its_size_at_submission() {
+    let folder = tempdir().unwrap();
+    let paths = ["a", "b"].map(|name| folder.path().join(name));
+    for path in &paths {
+        write_old(path, b"ten bytes\n");
+    }
+    let cuts = cut_all(&mut cutter(&resolve(&[&paths[0], &paths[1]])), 1000, 1);
+    assert_eq!((cuts.len(), cuts[0].covers.len()), (1, 2));
+    let mut blocks = open_blocks(&cuts[0].payload).unwrap();
+    overwrite(&paths[1], 10, b"and more\n");
+    assert_eq!(&*blocks.next_block().unwrap().unwrap(), b"ten bytes\nten bytes\n");
+    assert_eq!((blocks.next_block().unwrap(), blocks.bytes_read()), (None, 20));
+
+    // Grown, and its beginning is another.
+    let mut blocks = open_blocks(&cuts[0].payload).unwrap();
+    overwrite(&paths[1], 0, b"TEN bytes\nand more\nand more\n");
+    let error = read_error(&mut *blocks);
+    assert!(matches!(error, SourceError::ChangedWhileRead { submitted_bytes: 10, found_bytes: 28, .. }), "{error}");
+}
+
+#[test]
+fn a_file_that_was_written_to_and_has_its_former_size_is_named() {
+    let (_folder, path) = old_file("patched");
+    let source = resolve(&[&path]);
+    assert_eq!(source.rewritten(), [""; 0]);
+    overwrite(&path, 2_000_000, b"X");
+    assert_eq!(source.rewritten(), [path.to_str().unwrap()]);
+    overwrite(&path, FILE_BYTES, b"X");
+    assert_eq!((source.rewritten().len(), source.grown().len()), (0, 1), "a file that has grown is named as that");
+    truncate(&path, 10);
+    assert_eq!(source.rewritten(), [""; 0], "a shorter one has failed");
+
+    // Of a small file all bytes are compared.
+    write_old(&path, &LINE[..10]);
+    let source = resolve(&[&path]);
+    overwrite(&path, 0, b"S");
+    assert_eq!(source.rewritten(), [""; 0]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod cutting;
 mod files;
 mod lines;
+mod windows;
 
 use std::path::Path;
 

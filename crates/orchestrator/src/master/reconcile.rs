@@ -1,0 +1,75 @@
+//! What the heartbeats of a worker say of the assignments that were sent to it.
+
+use std::time::Duration;
+
+use elastic_flow_clock::Mono;
+use elastic_flow_receipt::{Attempt, NodeId};
+use elastic_flow_wire::message::Message;
+
+use super::core::MasterCore;
+use super::effects::Effect;
+use super::nodes::Node;
+use super::run::Run;
+
+/// The slowest link that is waited for, in bytes a second. On a slower one assignments are sent twice.
+const LINK_BYTES_A_SECOND_MIN: u64 = 16 << 10;
+
+impl MasterCore {
+    /// An attempt that its worker does not hold was lost on the way: it is assigned again.
+    pub(super) fn on_pulse(&mut self, now: Mono, node: NodeId, holding: &[Attempt], out: &mut Vec<Effect>) {
+        let after = self.settings.reconcile_after;
+        let Some(entry) = self.nodes.by_id.get_mut(&node) else { return };
+        // What it said of earlier links was lost on the way: it gets work all the same.
+        entry.announced |= now >= entry.joined_at + after;
+        let newest = holding.iter().max().copied();
+        if newest > entry.seen {
+            entry.seen = newest;
+            entry.moved_at = now;
+        }
+        let Some(run) = self.run.as_ref() else { return };
+        for attempt in lost(entry, run, holding, now, after) {
+            let Some(task) = self.run.as_ref().and_then(|it| it.tasks.get(&attempt)) else { continue };
+            let sequences = task.chunks.clone();
+            self.close_task(attempt);
+            self.reopen(now, attempt, &sequences);
+            for sequence in sequences {
+                self.note_retry(sequence, out);
+            }
+            // Should it arrive after all, its work is not wanted. A worker that had lost the notice as well gets it again.
+            out.push(Effect::Send(node, Message::Revoke(attempt)));
+            if let Some(entry) = self.nodes.by_id.get_mut(&node) {
+                entry.notified = false;
+            }
+        }
+    }
+
+    /// A worker has answered, so that something has come through to it.
+    pub(super) fn note_arrival(&mut self, now: Mono, node: NodeId) {
+        if let Some(entry) = self.nodes.by_id.get_mut(&node) {
+            entry.moved_at = now;
+        }
+    }
+}
+
+/// Attempts that are open on a worker, and neither there nor on their way any more.
+///
+/// What was sent after one and is there has overtaken it, which a link does not do. Otherwise it may be under way as long as its
+/// bytes, and those before it, take on the slowest link, from the last arrival on: sending it again would only lengthen the queue.
+fn lost(entry: &Node, run: &Run, holding: &[Attempt], now: Mono, after: Duration) -> Vec<Attempt> {
+    let mut lost = Vec::new();
+    let mut ahead_bytes = 0_u64;
+    for attempt in entry.open.iter().filter(|it| !holding.contains(it)) {
+        let Some(task) = run.tasks.get(attempt) else { continue };
+        let until = if Some(*attempt) <= entry.seen {
+            task.sent_at + after
+        } else {
+            ahead_bytes = ahead_bytes.saturating_add(task.bytes);
+            let takes = Duration::from_millis(ahead_bytes.saturating_mul(1_000) / LINK_BYTES_A_SECOND_MIN);
+            task.sent_at.max(entry.moved_at) + after + takes
+        };
+        if now >= until {
+            lost.push(*attempt);
+        }
+    }
+    lost
+}

@@ -1,0 +1,80 @@
+//! Chunks of files that a worker has not got: the master turns them into bytes, few at a time, as places for them come free.
+
+use elastic_flow_clock::Mono;
+use elastic_flow_receipt::{Attempt, NodeId, ReceiptId};
+use elastic_flow_wire::message::{FailureKind, Payload};
+
+use super::core::MasterCore;
+use super::effects::Effect;
+use super::nodes::Needs;
+use super::run::Doing;
+
+/// Payload bytes of shipped chunks that the master holds before it makes no more, unless a chunk alone has more. A payload is held
+/// until its result is in the journal, and a second time, encoded, while it is sent.
+pub(super) const SHIPPED_BYTES_MAX: u64 = 24 << 20;
+/// Bytes of a shipped chunk, about: small, since it lives in the master's memory until its result is there.
+pub(super) const SHIPPED_CHUNK_BYTES: u64 = 2 << 20;
+
+impl MasterCore {
+    /// The worker has not these files. No attempt is used; the chunks are shipped, and the worker is not asked for the files again.
+    pub(super) fn on_not_here(
+        &mut self,
+        now: Mono,
+        node: NodeId,
+        attempt: Attempt,
+        all: &[ReceiptId],
+        absent: &[ReceiptId],
+    ) {
+        self.give_back(now, attempt, all);
+        let Some(run) = self.run.as_mut() else { return };
+        let mut lacks = Vec::new();
+        for receipt in absent {
+            if run.known(receipt).is_none_or(|it| it.carries()) {
+                continue;
+            }
+            if let Some(chunk) = run.chunk_mut(receipt.sequence) {
+                chunk.absent = true;
+                lacks.extend(chunk.cut.covers.iter().map(|it| it.part));
+            }
+        }
+        if let Some(entry) = self.nodes.by_id.get_mut(&node) {
+            entry.lacks.extend(lacks);
+        }
+    }
+
+    /// Begins to ship a chunk that no worker with room reads where it is: if one could take it with its bytes, and the master's
+    /// memory has room for them. If not, it waits as the descriptor that it is.
+    pub(super) fn ship_if_due(&mut self, now: Mono, sequence: u64, out: &mut Vec<Effect>) {
+        let open_per_slot = self.settings.open_per_slot;
+        let free = self.nodes.free(open_per_slot);
+        let Some(run) = self.run.as_mut() else { return };
+        let Some(chunk) = run.chunk(sequence).filter(|it| !it.carries()) else { return };
+        let held = run.shipped_bytes.saturating_add(run.shipping_bytes);
+        let fits = held == 0 || held.saturating_add(chunk.cut.bytes) <= SHIPPED_BYTES_MAX;
+        let needs = Needs { reads: &[], ..chunk.needs(self.settings.max_losses) };
+        if !fits || run.shipping >= free || self.nodes.could_take(needs, open_per_slot).next().is_none() {
+            return;
+        }
+        let (receipt, payload) = (chunk.receipt, chunk.cut.payload.clone());
+        run.to(sequence, Doing::Shipping, now);
+        out.push(Effect::Ship(receipt, payload));
+    }
+
+    /// The master has turned a split into bytes, or could not: then its own copy is gone or changed as well, and no retry helps.
+    pub(super) fn on_shipped(
+        &mut self,
+        now: Mono,
+        receipt: ReceiptId,
+        result: Result<Payload, String>,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(run) = self.run.as_mut().filter(|it| it.step == receipt.step) else { return };
+        if run.known(&receipt).is_none_or(|it| it.doing != Doing::Shipping) {
+            return;
+        }
+        match result {
+            Ok(payload) => run.refill(&receipt, payload, now),
+            Err(message) => self.set_aside(receipt, FailureKind::Source, None, message, None, out),
+        }
+    }
+}
