@@ -58,7 +58,8 @@ fn a_window_keeps_its_lines_in_one_chunk() {
     let ended = run(&place, &line).expect_code(0);
     assert!(ended.text().trim_end().ends_with(": balanced"), "{}", ended.text());
     let (mut begun, mut windows) = (names_of(&side), (0..60).map(|window| format!("w{window}")).collect::<Vec<_>>());
-    (begun.sort(), windows.sort());
+    begun.sort();
+    windows.sort();
     assert_eq!(begun, windows, "each is one chunk");
     assert_equal(&sorted(&place, &place.path("counts")), &counts_of_file(&place, &input));
 

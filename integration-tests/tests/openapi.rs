@@ -1,6 +1,11 @@
 //! The master's HTTP face against its own OpenAPI document: schemathesis sends what the document allows and what it does not, and
 //! holds every answer against it.
-#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking, its helpers too"
+)]
 
 use std::path::PathBuf;
 use std::time::Duration;

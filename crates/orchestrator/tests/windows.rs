@@ -1,4 +1,5 @@
 //! Windows over real shells: results stay what they are, no window is torn, and a step keeps its window over a restart.
+#![allow(clippy::type_complexity, clippy::panic, reason = "a test fails by panicking, and names its types in full")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::Write as _;
