@@ -10,4 +10,5 @@ pub mod place;
 pub mod process;
 pub mod sim;
 pub mod testbed;
+pub mod throttle;
 pub mod wait;

@@ -77,6 +77,9 @@ fn bad_lines_are_skipped_counted_and_listed() {
     let page: Vec<DeadLetterView> = cluster.get("/steps/1/dead-letters?from=3&limit=4");
     assert_eq!(page, letters[3..7]);
 
+    let metrics = cluster.ask("GET", "/metrics", "").expect("an answer").body;
+    let counted = metrics.lines().find(|line| line.starts_with("elastic_flow_items_skipped_total"));
+    assert!(counted.is_some_and(|line| line.ends_with(" 10")), "{counted:?}");
     let audit = cluster.audit(1);
     assert!(audit.balanced(), "{audit}");
     assert_eq!((audit.rows.aggregated.entries, audit.rows.skipped.entries), (10_000, 10), "{audit}");
@@ -126,7 +129,12 @@ fn a_replay_of_a_step_with_skips_runs_its_chunks_alone_and_stays_with_skips() {
     assert_eq!(texts(&letters), bad_lines(cluster.place()));
 
     std::fs::write(&gone, whole).expect("it is back");
-    cluster.cli(&["replay", &id.to_string(), "--wait"]).expect_code(4);
+    let ended = cluster.cli(&["replay", &id.to_string(), "--wait"]).expect_code(4);
+    assert!(
+        ended.text().contains("together with step 2: 52,803 of 52,803 bytes read, 10 items skipped"),
+        "{}",
+        ended.text()
+    );
     let replayed: Vec<DeadLetterView> = cluster.get(&format!("/steps/{}/dead-letters", id + 1));
     assert_eq!(replayed, []);
     let audit = cluster.audit(id + 1);

@@ -104,8 +104,6 @@ fn answers_are_those_that_the_document_tells_whatever_is_sent() {
     command.args(["--config-file", &settings, "run", &file]);
     command.args(["--url", &format!("http://{}", cluster.admin_addr())]);
     command.args(["--header", &format!("Authorization: Bearer {}", cluster.token(Role::Submit))]);
-    // Not the stateful phase: it takes a step that has not ended yet, and so has no audit, for one that was lost.
-    command.args(["--phases", "examples,coverage,fuzzing"]);
     command.args(["--max-examples", EXAMPLES, "--generation-deterministic", "--no-color", "--workers", "1"]);
     // It does not end; `server_tests.rs` of the crate has its tests.
     command.args(["--exclude-path", "/api/v1/events"]);

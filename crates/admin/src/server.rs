@@ -62,7 +62,7 @@ pub struct AdminConfig {
 #[non_exhaustive]
 pub enum AdminError {
     /// The address cannot be bound.
-    #[error("cannot listen on {listen} for the admin face: {source}")]
+    #[error("cannot listen on {listen} for the admin face")]
     Bind {
         /// What was asked for.
         listen: String,

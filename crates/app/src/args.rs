@@ -405,4 +405,35 @@ mod tests {
         assert_eq!(Cli::try_parse_from(["prog", "run", "--workers", "0"]).unwrap_err().exit_code(), 2);
         assert_eq!(Cli::try_parse_from(["prog", "fly"]).unwrap_err().exit_code(), 2);
     }
+
+    #[test]
+    fn numbers_of_workers_and_threads_have_limits() {
+        let taken = |line: &[&str]| Cli::try_parse_from([&["prog"], line].concat()).is_ok();
+        for right in [["run", "--workers", "256"], ["run", "--slots", "1024"], ["worker", "--slots", "1024"]] {
+            assert!(taken(&right), "{right:?}");
+        }
+        for (command, flag, values) in [
+            ("run", "--workers", ["0", "257"]),
+            ("run", "--slots", ["0", "1025"]),
+            ("worker", "--slots", ["0", "1025"]),
+        ] {
+            for value in values {
+                assert!(!taken(&[command, flag, value]), "{command} {flag} {value}");
+            }
+        }
+    }
+
+    #[cfg(feature = "admin")]
+    #[test]
+    fn a_master_is_asked_where_it_listens_by_default() {
+        let Command::Steps(url) = Cli::try_parse_from(["prog", "steps"]).expect("it parses").command else {
+            panic!("it is steps")
+        };
+        assert_eq!(url.admin, format!("http://{}", crate::config::Config::default().admin.listen));
+        let Command::Submit(submit) = Cli::try_parse_from(["prog", "submit"]).expect("it parses").command else {
+            panic!("it is submit")
+        };
+        assert_eq!((submit.on_failure, submit.wait), (OnFailureArg::Continue, false));
+        assert!(Cli::try_parse_from(["prog", "worker", "--metrics"]).is_err(), "without a parent to serve them");
+    }
 }

@@ -9,6 +9,7 @@ use elastic_flow_dataflow::source::DataRoots;
 use elastic_flow_orchestrator::{Interceptors, MasterConfig, NodeConfig, Programs};
 use elastic_flow_transport::Keyring;
 use elastic_flow_wire::hello::NAME_BYTES_MAX;
+use elastic_flow_wire::with_causes;
 
 use crate::app::App;
 use crate::args::Common;
@@ -107,13 +108,13 @@ impl<'a> Context<'a> {
 
     /// The key of this cluster: the file named on purpose, else the user's own, made at the first start.
     pub(crate) fn key(&self) -> Result<Key, Failure> {
-        Key::load(&self.config.security, &self.folders, true).map_err(|error| Failure::usage(error.to_string()))
+        Key::load(&self.config.security, &self.folders, true).map_err(|error| Failure::usage(with_causes(&error)))
     }
 
     /// The key of a cluster that runs already: never made anew.
     #[cfg(feature = "admin")]
     pub(crate) fn existing_key(&self) -> Result<Key, Failure> {
-        Key::load(&self.config.security, &self.folders, false).map_err(|error| Failure::usage(error.to_string()))
+        Key::load(&self.config.security, &self.folders, false).map_err(|error| Failure::usage(with_causes(&error)))
     }
 
     /// Reads the keys of a node anew, which uses `addresses` and takes its keys from `ring`.
@@ -183,11 +184,10 @@ impl<'a> Context<'a> {
     /// what its user can; one of a cluster of servers reads nothing, and is sent the bytes.
     pub(crate) fn data_roots(&self, beyond: bool) -> Result<DataRoots, Failure> {
         match &self.config.data_roots {
-            Some(folders) => {
-                DataRoots::under(folders).map_err(|error| Failure::usage(format!("source.data_roots: {error}")))
-            }
+            Some(folders) => DataRoots::under(folders)
+                .map_err(|error| Failure::usage(format!("source.data_roots: {}", with_causes(&error)))),
             None if beyond => {
-                DataRoots::under(std::iter::empty::<&Path>()).map_err(|error| Failure::usage(error.to_string()))
+                DataRoots::under(std::iter::empty::<&Path>()).map_err(|error| Failure::usage(with_causes(&error)))
             }
             None => Ok(DataRoots::unrestricted()),
         }

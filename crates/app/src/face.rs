@@ -5,6 +5,7 @@ use std::sync::Arc;
 use elastic_flow_admin::{AdminConfig, AdminServer, Metrics};
 use elastic_flow_orchestrator::config::RenderMetrics;
 use elastic_flow_orchestrator::{Master, Worker};
+use elastic_flow_wire::with_causes;
 
 use crate::context::Context;
 use crate::exit_code::Failure;
@@ -20,7 +21,7 @@ pub(crate) async fn master(
 ) -> Result<AdminServer, Failure> {
     let config = config(context, listen);
     let started = AdminServer::master(&config, master.handle(), Some(key.tokens()), metrics).await;
-    started.map_err(|error| Failure::usage(error.to_string()))
+    started.map_err(|error| Failure::usage(with_causes(&error)))
 }
 
 /// A worker's face.
@@ -35,7 +36,7 @@ pub(crate) async fn worker(
     let worker = Arc::downgrade(worker);
     let ready = move || worker.upgrade().is_some_and(|worker| worker.is_connected());
     let started = AdminServer::worker(&config, ready, Some(key.tokens()), metrics).await;
-    started.map_err(|error| Failure::usage(error.to_string()))
+    started.map_err(|error| Failure::usage(with_causes(&error)))
 }
 
 fn config(context: &Context<'_>, listen: &str) -> AdminConfig {

@@ -18,7 +18,7 @@ const SECRET_BYTES: usize = 32;
 #[non_exhaustive]
 pub enum KeyFileError {
     /// The file cannot be read.
-    #[error("cannot read the key file {}: {source}", path.display())]
+    #[error("cannot read the key file {}", path.display())]
     Read {
         /// Which.
         path: PathBuf,
@@ -26,7 +26,7 @@ pub enum KeyFileError {
         source: io::Error,
     },
     /// The file cannot be made.
-    #[error("cannot make the key file {}: {source}", path.display())]
+    #[error("cannot make the key file {}", path.display())]
     Write {
         /// Which.
         path: PathBuf,
@@ -58,7 +58,7 @@ pub enum KeyFileError {
         path: PathBuf,
     },
     /// Its content is no key.
-    #[error("the key file {} holds no key: {source}", path.display())]
+    #[error("the key file {} holds no key", path.display())]
     Content {
         /// Which.
         path: PathBuf,

@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 
 use elastic_flow_transport::Keyring;
-use elastic_flow_wire::{KeySet, Secret};
+use elastic_flow_wire::{KeySet, Secret, with_causes};
 
 use crate::config::{Config, SecurityConfig, Sources};
 use crate::exit_code::Failure;
@@ -111,7 +111,7 @@ impl Reload {
     fn read(&self) -> Result<Key, Failure> {
         let config = self.sources.load().map_err(|errors| Failure::usage(errors.to_string()))?;
         let key = Key::load(&config.security, &self.folders, false);
-        let key = key.map_err(|error| Failure::usage(error.to_string()))?;
+        let key = key.map_err(|error| Failure::usage(with_causes(&error)))?;
         for (what, address) in &self.addresses {
             exposure::check(what, address, key.given, &self.before.security)?;
         }

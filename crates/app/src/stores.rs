@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use elastic_flow_store::{MemoryStore, Store, StoreError, StoreUrl};
+use elastic_flow_wire::with_causes;
 
 use crate::app::App;
 use crate::exit_code::Failure;
@@ -12,7 +13,7 @@ pub type StoreFactory = Arc<dyn Fn(&str) -> Result<Arc<dyn Store>, StoreError> +
 
 /// Opens the store. Blocks.
 pub(crate) fn open(app: &App, url: &str) -> Result<Arc<dyn Store>, Failure> {
-    let parsed: StoreUrl = url.parse().map_err(|error: StoreError| Failure::usage(error.to_string()))?;
+    let parsed: StoreUrl = url.parse().map_err(|error: StoreError| Failure::usage(with_causes(&error)))?;
     let opened: Result<Arc<dyn Store>, StoreError> = match parsed {
         StoreUrl::Memory => Ok(Arc::new(MemoryStore::new())),
         #[cfg(feature = "store-fs")]
@@ -38,7 +39,7 @@ pub(crate) fn open(app: &App, url: &str) -> Result<Arc<dyn Store>, Failure> {
             return Err(Failure::usage(message));
         }
     };
-    opened.map_err(|error| Failure::usage(format!("cannot open the store {url}: {error}")))
+    opened.map_err(|error| Failure::usage(format!("cannot open the store: {}", with_causes(&error))))
 }
 
 /// What the store of a stopped master is opened for.
@@ -72,7 +73,7 @@ impl From<StoreError> for StoppedError {
         if matches!(error, StoreError::Corrupt { .. }) {
             Self::Corrupt(error)
         } else {
-            Self::Refused(Failure::usage(format!("cannot open the store: {error}")))
+            Self::Refused(Failure::usage(format!("cannot open the store: {}", with_causes(&error))))
         }
     }
 }
@@ -120,4 +121,31 @@ fn open_stopped_fs(folder: &std::path::Path, purpose: Purpose) -> Result<Stopped
     let files = (found.temp_files > 0).then(|| format!("{} temporary files", found.temp_files));
     let segments = (found.old_segments > 0).then(|| format!("{} segments of a former journal", found.old_segments));
     Ok(Stopped { store: Arc::new(store), unfinished: [torn, files, segments].into_iter().flatten().collect() })
+}
+
+#[cfg(all(test, feature = "store-fs"))]
+mod tests {
+    use super::*;
+
+    /// How often `text` is in `message`.
+    fn count(message: &str, text: &str) -> usize {
+        message.matches(text).count()
+    }
+
+    #[test]
+    fn a_store_that_cannot_be_opened_says_where_and_why_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").expect("a file");
+        let url = format!("fs:{}/store", file.display());
+        let failure = open(&App::new(), &url).expect_err("no store can be there");
+        let message = failure.to_string();
+        assert!(message.starts_with(&format!("cannot open the store: store {url}: cannot ")), "{message}");
+        assert_eq!((count(&message, &url), count(&message, " (os error ")), (1, 1), "{message}");
+
+        let Err(StoppedError::Refused(failure)) = open_stopped(&App::new(), &url, Purpose::Look) else {
+            panic!("no store is there")
+        };
+        assert_eq!(count(&failure.to_string(), &url), 1, "{failure}");
+    }
 }

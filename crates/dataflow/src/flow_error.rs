@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::fmt::Display;
 
+use elastic_flow_wire::with_causes;
+
 /// An error of a fallible operator's function, and what it means: that this attempt has failed, that the item is to be set
 /// aside, or that the step is to end.
 ///
@@ -91,21 +93,6 @@ impl<E: Error> From<E> for FlowError {
     fn from(error: E) -> Self {
         Self { verdict: Verdict::Retry, message: with_causes(&error) }
     }
-}
-
-/// The error's text, and that of each of its causes that it does not tell itself.
-fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let told = error.to_string();
-        if !text.ends_with(&told) {
-            text.push_str(": ");
-            text.push_str(&told);
-        }
-        cause = error.source();
-    }
-    text
 }
 
 /// Says what the error of a [`Result`] means to the step.

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use elastic_flow_receipt::ReceiptId;
 use elastic_flow_wire::message::{FailureKind, ItemKind};
+use elastic_flow_wire::with_causes;
 
 use crate::flow_error::{IntoFlowError, Verdict};
 use crate::seam::TaskContext;
@@ -150,7 +151,7 @@ impl<'a> ChunkRun<'a> {
 
     #[cold]
     pub(crate) fn fail_source(&self, error: &SourceError) {
-        self.fail(error.failure_kind(), error.with_causes());
+        self.fail(error.failure_kind(), with_causes(error));
     }
 
     #[cold]

@@ -48,7 +48,7 @@ impl Links {
 async fn forward(sender: PeerSender, mut messages: mpsc::Receiver<Message>) {
     while let Some(message) = messages.recv().await {
         if let Err(error) = sender.send(message).await {
-            tracing::debug!(node = %sender.node(), %error, "a message was not sent");
+            tracing::debug!(node = %sender.node(), error = elastic_flow_wire::with_causes(&error), "a message was not sent");
             if matches!(error, elastic_flow_transport::SendError::Down(_)) {
                 return;
             }

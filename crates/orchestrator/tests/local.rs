@@ -3,13 +3,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use elastic_flow_dataflow::source::SourceSpec;
 use elastic_flow_dataflow::{Flow, Single, Text, TypedProgram};
 use elastic_flow_orchestrator::config::Settings;
-use elastic_flow_orchestrator::{ChunkEvent, Cluster, Counts, Interceptor, RunError};
+use elastic_flow_orchestrator::master::{Candidate, ChunkFacts, Distribute};
+use elastic_flow_orchestrator::{ChunkEvent, Cluster, Counts, Interceptor, MethodKind, RunError};
 use elastic_flow_queue::StepState;
+use elastic_flow_store::MemoryStore;
+use serde::Deserialize;
 
 fn count_words(lines: Flow<Text>) -> Flow<(Text, u64)> {
     lines.words().to_ascii_lowercase().counts()
@@ -66,7 +70,7 @@ fn a_chunk_that_always_fails_is_set_aside_by_name_and_all_others_count() {
         it.inspect(|it| assert!(*it != 4_321, "four three two one")).count()
     })
     .unwrap();
-    let settings = Settings { retry_backoff: std::time::Duration::from_millis(1), ..Settings::default() };
+    let settings = Settings { retry_backoff: Duration::from_millis(1), ..Settings::default() };
     let error = Cluster::local(2).settings(settings).run(&program, 0..30_000_u64).unwrap_err();
     let RunError::Step { step, audit, failures } = error else { panic!("{error}") };
     assert_eq!(step.state, StepState::Failed);
@@ -171,4 +175,101 @@ fn interceptors_see_every_chunk_on_both_sides() {
     assert_eq!(complete.len(), 10);
     assert_eq!(complete.last().unwrap().aggregated, 10);
     assert_eq!(*seen.states.lock().unwrap(), [StepState::Pending, StepState::Running, StepState::Completed]);
+}
+
+/// Chunks of one item each, given out one at a time.
+fn item_by_item() -> Settings {
+    Settings { chunk_items: 1, open_per_slot: 1, task_chunks_max: 1, ..Settings::default() }
+}
+
+#[test]
+fn as_many_chunks_are_worked_on_at_once_as_there_are_workers_times_slots() {
+    for (cluster, threads) in [(Cluster::local(3), 3_u64), (Cluster::local(1).slots(2), 2), (Cluster::local(0), 1)] {
+        let gate = Arc::new((Mutex::new(0), Condvar::new()));
+        let flow = move |it: Flow<u64>| {
+            let gate = Arc::clone(&gate);
+            let meet = move |_: &u64| {
+                let (inside, came) = &*gate;
+                let mut inside = inside.lock().unwrap();
+                *inside += 1;
+                came.notify_all();
+                let waited = came.wait_timeout_while(inside, Duration::from_secs(20), |it| *it < threads).unwrap().1;
+                assert!(!waited.timed_out(), "{threads} chunks are to be here at once");
+            };
+            it.inspect(meet).count()
+        };
+        let settings = Settings { max_attempts: 1, ..item_by_item() };
+        let program = TypedProgram::new("meets", flow).unwrap();
+        let run = cluster.settings(settings).run(&program, 0..threads).unwrap();
+        assert_eq!(run.output, threads);
+    }
+}
+
+#[derive(Deserialize)]
+struct Factor {
+    factor: u64,
+}
+
+#[test]
+fn the_program_gets_the_parameters_of_the_cluster() {
+    let flow = |it: Flow<u64>, Factor { factor }: Factor| it.map(move |it| it * factor).sum();
+    let program = TypedProgram::new("scaled", flow).unwrap();
+    assert_eq!(Cluster::local(1).param("factor", "7").run(&program, 1..=3_u64).unwrap().output, 42);
+}
+
+#[test]
+fn settings_say_how_the_source_is_cut() {
+    let program = TypedProgram::new("count", |it: Flow<u64>| it.count()).unwrap();
+    let settings = Settings { chunk_items: 100, ..Settings::default() };
+    let run = Cluster::local(2).settings(settings).run(&program, 0..1_000_u64).unwrap();
+    assert_eq!((run.output, run.audit.rows.aggregated.receipts), (1_000, 10));
+}
+
+/// Counts how often it is asked.
+#[derive(Debug)]
+struct Asked;
+
+static ASKED: AtomicU32 = AtomicU32::new(0);
+
+impl Distribute for Asked {
+    fn pick(&mut self, _chunk: ChunkFacts<'_>, candidates: &[Candidate<'_>]) -> usize {
+        assert!(!candidates.is_empty());
+        ASKED.fetch_add(1, Ordering::SeqCst);
+        0
+    }
+}
+
+#[test]
+fn a_method_of_ones_own_is_asked_for_every_task() {
+    let program = TypedProgram::new("count", |it: Flow<u64>| it.count()).unwrap();
+    let method = MethodKind::Custom(|| Box::new(Asked));
+    let run = Cluster::local(2).method(method).settings(item_by_item()).run(&program, 0..9_u64).unwrap();
+    assert_eq!((run.output, ASKED.load(Ordering::SeqCst)), (9, 9));
+}
+
+#[test]
+fn a_second_run_over_the_same_store_is_the_next_step() {
+    let program = TypedProgram::new("count", |it: Flow<u64>| it.count()).unwrap();
+    let cluster = Cluster::local(1).store(Arc::new(MemoryStore::new()));
+    let steps = [(); 2].map(|()| cluster.run(&program, 0..9_u64).unwrap().step.id.0);
+    assert_eq!(steps, [1, 2]);
+}
+
+/// Takes its time with every chunk.
+#[derive(Debug, Default)]
+struct Slow(AtomicU32);
+
+impl Interceptor for Slow {
+    fn processed(&self, _event: &ChunkEvent) {
+        std::thread::sleep(Duration::from_millis(20));
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn a_run_returns_when_the_slowest_hook_has_seen_everything_and_no_node_is_left() {
+    let slow = Arc::new(Slow::default());
+    let program = TypedProgram::new("count", |it: Flow<u64>| it.count()).unwrap();
+    Cluster::local(2).interceptor(Arc::<Slow>::clone(&slow)).run(&program, 0..30_000_u64).unwrap();
+    assert_eq!((slow.0.load(Ordering::SeqCst), Arc::strong_count(&slow)), (10, 1));
 }

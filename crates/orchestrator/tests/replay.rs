@@ -3,18 +3,20 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use elastic_flow_clock::{Clock, SystemClock};
+use elastic_flow_clock::{Clock, Mono, SystemClock, Wall};
 use elastic_flow_dataflow::source::{DataRoots, EncodedItems, SourceSpec};
 use elastic_flow_dataflow::{Flow, Single, TypedProgram};
+use elastic_flow_orchestrator::api::ReceiptFilter;
 use elastic_flow_orchestrator::config::Settings;
 use elastic_flow_orchestrator::{
     Interceptors, KeepPayloads, Master, MasterConfig, MasterHandle, MethodKind, NodeConfig, Programs, StopMode,
     Submission, Worker, WorkerConfig,
 };
 use elastic_flow_queue::StepState;
-use elastic_flow_receipt::{Audit, StepId};
+use elastic_flow_receipt::{Audit, ReceiptId, Station, StepId};
 use elastic_flow_store::{Durability, MemoryStore, Store};
 use elastic_flow_transport::Memory;
 use elastic_flow_wire::{Compression, Keys, Secret};
@@ -26,9 +28,31 @@ const CHUNK_ITEMS: u64 = 1_000;
 
 /// Stands among the bad items for the merging of results.
 const MERGING: u64 = u64::MAX;
+/// Stands among them for the merging that makes the result whole.
+const LAST: u64 = u64::MAX - 1;
 
 /// The items that fail, as the tests like it.
 type Bad = Arc<Mutex<BTreeSet<u64>>>;
+
+/// How long results are kept.
+const KEPT: Duration = Duration::from_secs(3_600);
+
+/// A clock whose wall time can be set ahead.
+#[derive(Debug, Default)]
+struct Ahead {
+    clock: SystemClock,
+    nanos: AtomicU64,
+}
+
+impl Clock for Ahead {
+    fn now(&self) -> Mono {
+        self.clock.now()
+    }
+
+    fn wall(&self) -> Wall {
+        Wall::from_unix_nanos(self.clock.wall().unix_nanos() + self.nanos.load(Ordering::SeqCst))
+    }
+}
 
 /// A master and a worker in this process, and a program that sums numbers, except the bad ones, on which it fails.
 struct Bench {
@@ -36,6 +60,7 @@ struct Bench {
     worker: Worker,
     store: Arc<MemoryStore>,
     bad: Bad,
+    clock: Arc<Ahead>,
 }
 
 fn node(name: &str) -> NodeConfig {
@@ -54,14 +79,16 @@ fn node(name: &str) -> NodeConfig {
 }
 
 impl Bench {
-    async fn start(keep_payloads: KeepPayloads) -> Self {
+    async fn start(keep_payloads: KeepPayloads, max_skips: u64) -> Self {
         let bad = Bad::default();
         let failing = Arc::clone(&bad);
         let sum = move |numbers: Flow<u64>| -> Single<u64> {
             let (bad, merging) = (Arc::clone(&failing), Arc::clone(&failing));
             let good = move |it| if bad.blocking_lock().contains(&it) { Err(format!("{it} is bad")) } else { Ok(it) };
             let merge = move |a, b| {
-                assert!(!merging.blocking_lock().contains(&MERGING), "no merging today");
+                let bad = merging.blocking_lock();
+                assert!(!bad.contains(&MERGING), "no merging today");
+                assert!(!bad.contains(&LAST) || a + b != (0..ITEMS).sum::<u64>(), "no last merging today");
                 a + b
             };
             numbers.try_map(good).fold(|| 0, |sum, it| sum + it, merge)
@@ -71,6 +98,7 @@ impl Bench {
         let programs = Arc::new(programs);
         let settings = Settings {
             max_attempts: 1,
+            max_skips,
             chunk_adapts: false,
             chunk_bytes: 8 * CHUNK_ITEMS,
             chunk_items: CHUNK_ITEMS,
@@ -88,12 +116,13 @@ impl Bench {
             settings,
             durability: Durability::Os,
             keep_payloads,
-            keep_results: Duration::from_secs(3_600),
+            keep_results: KEPT,
             min_workers: 0,
             expected: Vec::new(),
         };
         let (store, net) = (Arc::new(MemoryStore::new()), Memory::new());
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let ahead = Arc::new(Ahead::default());
+        let clock: Arc<dyn Clock> = Arc::<Ahead>::clone(&ahead);
         let kept: Arc<dyn Store> = Arc::<MemoryStore>::clone(&store);
         let (hooks, clock_of_master) = (Interceptors::default(), Arc::clone(&clock));
         let master = Master::start(config, Arc::clone(&programs), hooks, kept, net.clone(), clock_of_master).await;
@@ -108,7 +137,7 @@ impl Bench {
             metrics: None,
         };
         let worker = Worker::start(config, programs, Interceptors::default(), net, clock).await.unwrap();
-        Self { master, worker, store, bad }
+        Self { master, worker, store, bad, clock: ahead }
     }
 
     fn handle(&self) -> MasterHandle {
@@ -168,9 +197,13 @@ impl Bench {
 }
 
 fn bench(keep_payloads: KeepPayloads, test: impl AsyncFnOnce(&Bench)) {
+    bench_with_skips(0, keep_payloads, test);
+}
+
+fn bench_with_skips(max_skips: u64, keep_payloads: KeepPayloads, test: impl AsyncFnOnce(&Bench)) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let bench = Bench::start(keep_payloads).await;
+        let bench = Bench::start(keep_payloads, max_skips).await;
         test(&bench).await;
         bench.stop().await;
     });
@@ -271,12 +304,76 @@ fn a_replay_without_the_kept_result_is_refused_by_name() {
 }
 
 #[test]
+fn what_a_replay_waits_to_go_on_from_is_kept_for_as_long() {
+    bench_with_skips(1, KeepPayloads::Unfinished, async |bench: &Bench| {
+        bench.fail_on(&[4_321]).await;
+        let first = bench.handle().submit(Bench::submission()).await.unwrap();
+        bench.end(first, StepState::CompletedWithSkips).await;
+        let mut held = bench.bad.lock().await;
+        // What was kept long enough goes when a step ends: the first of these two, with the other before the replay.
+        let second = bench.handle().submit(Bench::submission()).await.unwrap();
+        let third = bench.handle().submit(Bench::submission()).await.unwrap();
+        let replay = bench.handle().replay(first).await.unwrap();
+        bench.clock.nanos.store(2 * u64::try_from(KEPT.as_nanos()).unwrap(), Ordering::SeqCst);
+        held.clear();
+        drop(held);
+        bench.end(second, StepState::Completed).await;
+        bench.end(third, StepState::Completed).await;
+        bench.end(replay, StepState::Completed).await;
+        let audit = bench.handle().audit(replay).await.unwrap();
+        assert!(audit.balanced() && audit.coverage.is_whole(), "{audit}");
+        bench.assert_whole(replay).await;
+    });
+}
+
+#[test]
+fn a_step_whose_last_result_cannot_be_merged_fails() {
+    bench(KeepPayloads::Unfinished, async |bench: &Bench| {
+        let step = bench.run(&[LAST]).await;
+        let reason = bench.handle().step(step).await.unwrap().reason.unwrap();
+        assert!(reason.contains("the aggregator panicked"), "{reason}");
+    });
+}
+
+#[test]
+fn a_result_into_which_merging_failed_is_not_replayed_from() {
+    bench(KeepPayloads::Unfinished, async |bench: &Bench| {
+        let first = bench.run(&[4_321, MERGING]).await;
+        let reason = bench.handle().step(first).await.unwrap().reason.unwrap();
+        assert!(reason.contains("the aggregator panicked"), "{reason}");
+        bench.fail_on(&[]).await;
+        let replay = bench.handle().replay(first).await.unwrap();
+        bench.end(replay, StepState::Failed).await;
+        let reason = bench.handle().step(replay).await.unwrap().reason.unwrap();
+        assert!(reason.contains("step 1 has no kept result"), "{reason}");
+    });
+}
+
+#[test]
 fn what_was_kept_before_it_was_done_is_not_done_again_by_a_replay() {
     bench(KeepPayloads::Always, async |bench: &Bench| {
         bench.fail_on(&[4_321]).await;
         let items = Box::new(EncodedItems::new(0..ITEMS));
         let first = bench.handle().submit_items(Bench::submission(), items).await.unwrap();
         bench.end(first, StepState::Failed).await;
+        let (replay, audit) = bench.replay(first, &[], StepState::Completed).await;
+        assert_eq!(audit.rows.conceived.receipts, 1, "{audit}");
+        assert!(audit.balanced() && audit.coverage.is_whole(), "{audit}");
+        bench.assert_whole(replay).await;
+    });
+}
+
+#[test]
+fn a_payload_that_a_power_cut_brought_back_is_not_done_again() {
+    bench(KeepPayloads::Unfinished, async |bench: &Bench| {
+        let first = bench.run(&[4_321]).await;
+        let filter = ReceiptFilter { station: Some(Station::Aggregated.to_string()), ..ReceiptFilter::default() };
+        let done = bench.handle().receipts(first, filter).await.unwrap().swap_remove(0);
+        // Deletions are not synced: what was kept of a chunk before it was done can be there again.
+        let left =
+            bench.store.list(first).unwrap().into_iter().find(|it| it.name.parse::<ReceiptId>().is_ok()).unwrap();
+        let payload = bench.store.get(first, &left.name).unwrap().unwrap();
+        bench.store.put(first, &done.id.to_string(), &payload, Durability::Os).unwrap();
         let (replay, audit) = bench.replay(first, &[], StepState::Completed).await;
         assert_eq!(audit.rows.conceived.receipts, 1, "{audit}");
         assert!(audit.balanced() && audit.coverage.is_whole(), "{audit}");

@@ -59,7 +59,7 @@ pub enum QueueError {
         bytes: usize,
     },
     /// What was submitted is not well-formed.
-    #[error("the submission is refused: {0}")]
+    #[error("the submission is refused")]
     Spec(#[from] SpecError),
 }
 

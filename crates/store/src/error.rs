@@ -8,7 +8,7 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum StoreError {
     /// The operating system or backend said no.
-    #[error("store {url}: cannot {action}: {source}")]
+    #[error("store {url}: cannot {action}")]
     Io {
         /// The store.
         url: String,
@@ -109,6 +109,9 @@ mod tests {
         }
         let denied = StoreError::from_io("fs:/s", "write /s/a", 7, io::ErrorKind::PermissionDenied.into());
         assert!(denied.is_permission_denied() && !denied.is_full());
-        assert_eq!(denied.to_string(), "store fs:/s: cannot write /s/a: permission denied");
+        assert_eq!(denied.to_string(), "store fs:/s: cannot write /s/a");
+        let cause = std::error::Error::source(&denied).unwrap();
+        assert_eq!(cause.to_string(), "permission denied", "what the text leaves to it");
+        assert!(cause.source().is_none());
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use elastic_flow_clock::SeededRng;
 use elastic_flow_receipt::NodeId;
-use elastic_flow_wire::{Challenge, Channel, Role};
+use elastic_flow_wire::{Challenge, Channel, Role, with_causes};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::backoff::Backoff;
@@ -21,13 +21,13 @@ use crate::stats::Turned;
 /// Why an attempt to connect failed.
 #[derive(Debug, thiserror::Error)]
 enum DialError {
-    #[error("{0}")]
-    Connect(#[source] io::Error),
+    #[error(transparent)]
+    Connect(io::Error),
     #[error(transparent)]
     Handshake(#[from] HandshakeError),
     #[error("no complete handshake within {} s", .0.as_secs_f32())]
     Late(Duration),
-    #[error("{0}")]
+    #[error(transparent)]
     Pipe(PipeError),
     /// The two connections reached two listeners.
     #[error("two masters answer at this address")]
@@ -114,8 +114,9 @@ impl<N: Net> Dial<N> {
             if let Some(error) = &error {
                 self.shared.stats.turned(error.turned());
                 if !error.may_pass() {
-                    tracing::error!(address = %self.addr, %error, "refused");
-                    self.shared.inbox.push_border(TransportEvent::Refused { reason: error.to_string() }.into());
+                    let reason = with_causes(error);
+                    tracing::error!(address = %self.addr, error = reason, "refused");
+                    self.shared.inbox.push_border(TransportEvent::Refused { reason }.into());
                     return;
                 }
             }
@@ -123,8 +124,8 @@ impl<N: Net> Dial<N> {
             if let Some(error) = error
                 && self.backoff.worth_saying()
             {
-                let (address, tries) = (&self.addr, self.backoff.failures());
-                tracing::warn!(%address, %error, tries, "cannot connect yet, trying on");
+                let (address, tries, error) = (&self.addr, self.backoff.failures(), with_causes(&error));
+                tracing::warn!(%address, error, tries, "cannot connect yet, trying on");
             }
             if closing.run_until_cancelled(sleep(wait)).await.is_none() {
                 return;

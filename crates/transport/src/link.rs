@@ -16,7 +16,7 @@ use std::time::Duration;
 use elastic_flow_receipt::NodeId;
 use elastic_flow_wire::frame::FRAME_BYTES_AIM;
 use elastic_flow_wire::message::Message;
-use elastic_flow_wire::{FrameError, Lane, MessageDecoder, MessageEncoder, Role};
+use elastic_flow_wire::{FrameError, Lane, MessageDecoder, MessageEncoder, Role, with_causes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -35,6 +35,9 @@ use crate::stats::Direction;
 
 /// How long one connection waits for the end of the other: what was said last may still be under way.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
+
+/// A message beyond this is not encoded as a whole before it is written.
+const LARGE_BYTES: u64 = 2 * FRAME_BYTES_AIM as u64;
 
 /// How one half of a connection ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -67,7 +70,7 @@ impl From<PipeError> for End {
 
 impl From<FrameError> for End {
     fn from(error: FrameError) -> Self {
-        Self::Violation(Violation::Frame(error.to_string()))
+        Self::Violation(Violation::Frame(with_causes(&error)))
     }
 }
 
@@ -337,7 +340,7 @@ async fn send_data<S: AsyncWrite + Unpin>(
         };
         let Some(next) = next else { break };
         link.send_credit.take(next.cost_bytes).await;
-        if let Err(error) = encode_data(link, writer, next) {
+        if let Err(error) = push_data(link, writer, next).await {
             return error.into();
         }
         // What waits and has credit goes along in the same write; nothing is delayed for it.
@@ -347,7 +350,7 @@ async fn send_data<S: AsyncWrite + Unpin>(
                 held = Some(next);
                 break;
             }
-            if let Err(error) = encode_data(link, writer, next) {
+            if let Err(error) = push_data(link, writer, next).await {
                 return error.into();
             }
         }
@@ -361,8 +364,17 @@ async fn send_data<S: AsyncWrite + Unpin>(
     }
 }
 
-fn encode_data<S: AsyncWrite + Unpin>(link: &Link, writer: &mut Writer<S>, next: Outgoing) -> Result<(), FrameError> {
-    let traffic = writer.push(&next.message, Lane::Data)?;
+/// Puts a message behind those that wait to be written; a large one is written at once.
+async fn push_data<S: AsyncWrite + Unpin>(
+    link: &Link,
+    writer: &mut Writer<S>,
+    next: Outgoing,
+) -> Result<(), PipeError> {
+    let traffic = if next.cost_bytes > LARGE_BYTES {
+        writer.write_large(&next.message, Lane::Data).await?
+    } else {
+        writer.push(&next.message, Lane::Data)?
+    };
     link.shared.book(link.node, Direction::Sent, Lane::Data, &next.message, traffic);
     Ok(())
 }

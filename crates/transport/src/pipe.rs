@@ -7,7 +7,9 @@ use std::time::Duration;
 use bytes::{Buf as _, BytesMut};
 use elastic_flow_wire::frame::{FRAME_BYTES_AIM, HANDSHAKE_BYTES_MAX, HEADER_BYTES};
 use elastic_flow_wire::message::Message;
-use elastic_flow_wire::{Challenge, FrameError, Hello, Lane, MessageDecoder, MessageEncoder, Refusal, Traffic};
+use elastic_flow_wire::{
+    Challenge, FrameError, Hello, Lane, MessageDecoder, MessageEncoder, MessageParts, Refusal, Traffic,
+};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
 
@@ -116,6 +118,19 @@ impl<W: AsyncWrite + Unpin> MessageWriter<W> {
     pub(crate) fn push(&mut self, message: &Message, lane: Lane) -> Result<Span, FrameError> {
         let before = self.encoder.traffic();
         self.encoder.push(message, lane, &mut self.out)?;
+        Ok((before, self.encoder.traffic()))
+    }
+
+    /// Writes what waits, and behind it a large message, frame by frame: no more than one of them is in memory beside the
+    /// message itself, however slow the peer. Gives the traffic before and after.
+    ///
+    /// Not cancel safe, as [`Self::write`].
+    pub(crate) async fn write_large(&mut self, message: &Message, lane: Lane) -> Result<Span, PipeError> {
+        let before = self.encoder.traffic();
+        let mut parts = MessageParts::new(message, lane)?;
+        while self.encoder.push_frame(&mut parts, &mut self.out)? {
+            self.write().await?;
+        }
         Ok((before, self.encoder.traffic()))
     }
 

@@ -58,7 +58,7 @@ pub enum HandshakeError {
     #[error("{}", .0.message)]
     Refused(Refusal),
     /// The listener does not hold the key.
-    #[error("the listener has not proved that it holds the key: {0}")]
+    #[error("the listener has not proved that it holds the key")]
     Impostor(#[from] KeyMismatch),
     /// The listener's epoch is lower than one that this node has seen.
     #[error("the master is of epoch {found}, but one of epoch {seen} has been seen: stop the older of the two")]

@@ -2,9 +2,10 @@
 //!
 //! The encoding is that of any byte string. While a message is decoded, the buffer it is decoded from is known to this module,
 //! so that a large body becomes a slice of that buffer. Small ones are copied: a descriptor of forty bytes must not keep a
-//! receive buffer of a mebibyte alive.
+//! receive buffer of a mebibyte alive. The other way round, a large body can be set apart while its message is encoded, for
+//! whoever wants to have it as it is rather than a copy.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 
 use bytes::Bytes;
@@ -19,6 +20,9 @@ const SEQUENCE_BYTES_AHEAD: usize = 4096;
 
 thread_local! {
     static SOURCE: RefCell<Option<Bytes>> = const { RefCell::new(None) };
+    static SETS_APART: Cell<bool> = const { Cell::new(false) };
+    /// The body that is being encoded, while large ones are set apart.
+    static APART: RefCell<Option<Bytes>> = const { RefCell::new(None) };
 }
 
 /// Runs `decode`, during which bodies may become slices of `source`.
@@ -49,7 +53,33 @@ fn share(bytes: &[u8]) -> Bytes {
     shared.unwrap_or_else(|| Bytes::copy_from_slice(bytes))
 }
 
+/// Runs `encode`, during which large bodies are set apart for [`apart`].
+pub(crate) fn setting_apart<R>(encode: impl FnOnce() -> R) -> R {
+    /// Ends it, however `encode` ends.
+    struct Reset;
+    impl Drop for Reset {
+        fn drop(&mut self) {
+            SETS_APART.set(false);
+            APART.set(None);
+        }
+    }
+    SETS_APART.set(true);
+    let _reset = Reset;
+    encode()
+}
+
+/// The body that was set apart last, if `bytes` are all of it.
+pub(crate) fn apart(bytes: &[u8]) -> Option<Bytes> {
+    if bytes.len() < SHARED_BYTES_MIN {
+        return None;
+    }
+    APART.take().filter(|body| std::ptr::eq(body.as_ref(), bytes))
+}
+
 pub(crate) fn serialize<S: Serializer>(body: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
+    if body.len() >= SHARED_BYTES_MIN && SETS_APART.get() {
+        APART.set(Some(body.clone()));
+    }
     serializer.serialize_bytes(body)
 }
 

@@ -7,7 +7,8 @@
 //! - [`frame`]: the fixed header, checksums, sequence and MAC;
 //! - [`stream`]: messages cut into frames and put together again;
 //! - [`secret`]: the cluster's secret, the keys derived from it, proofs; `key_set`: two of them during a rotation; [`hello`]: what
-//!   the handshake says.
+//!   the handshake says;
+//! - `causes`: errors in words.
 //!
 //! Two rules hold throughout: no length that a peer names sizes an allocation before it was checked against a limit, and no
 //! byte sequence panics.
@@ -34,6 +35,7 @@
 
 pub mod batch;
 mod body;
+mod causes;
 pub mod codec;
 pub mod compress;
 pub mod frame;
@@ -47,6 +49,7 @@ pub mod stream;
 mod tests;
 
 pub use batch::{BatchReader, SeqEncoder, decode_each, decode_each_borrowed};
+pub use causes::with_causes;
 pub use codec::{Bincode, Codec, CodecError, Sink, Tier, decode, encode, encode_to_vec, encoded_bytes};
 pub use compress::{CompressError, Compression, Compressor, Decompressor};
 pub use frame::{Frame, FrameDecoder, FrameEncoder, FrameError, FrameKind};
@@ -54,4 +57,4 @@ pub use hello::{Challenge, Channel, Handshake, Hello, HelloError, PROTOCOL_VERSI
 pub use key_set::KeySet;
 pub use message::digest;
 pub use secret::{FrameKey, KeyId, KeyMismatch, KeyRole, Keys, Proof, RoleKey, Secret, SecretError, Side, Transcript};
-pub use stream::{Lane, MessageDecoder, MessageEncoder, Traffic};
+pub use stream::{Lane, MessageDecoder, MessageEncoder, MessageParts, Traffic};

@@ -1,8 +1,11 @@
 //! Messages cut into frames, and put together again.
 //!
 //! A message is encoded in one pass, straight into the frames that carry it. It is measured first, which costs nothing for the
-//! byte strings that large messages consist of, so that each frame can say how much is still to come. The receiver believes
+//! byte strings that large messages consist of, so that each frame can say how much is still to come. A very large one can also
+//! be taken apart first, and its frames made one at a time, so that it is not in memory twice. The receiver believes
 //! that figure only as far as bytes have arrived, and slices large bodies out of the received buffer instead of copying them.
+
+use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
@@ -114,6 +117,26 @@ impl MessageEncoder {
         Ok(())
     }
 
+    /// Appends the next frame of `message` to `out`; false, and no frame, if there is none left.
+    ///
+    /// # Errors
+    /// zstd fails. The connection is of no use then: a part of the message may be on its way.
+    pub fn push_frame(&mut self, message: &mut MessageParts, out: &mut BytesMut) -> Result<bool, FrameError> {
+        if message.rest_bytes == 0 {
+            return Ok(false);
+        }
+        let (before_bytes, start) = (out.len(), FrameEncoder::begin(out));
+        let raw_bytes = message.take(FRAME_BYTES_AIM, out)?;
+        let rest_bytes = message.rest_bytes;
+        seal(&mut self.frames, self.compressor.as_mut(), out, start, message.kind, rest_bytes)?;
+        message.kind = FrameKind::Continuation;
+        self.traffic.frames += 1;
+        self.traffic.raw_bytes += raw_bytes as u64;
+        self.traffic.wire_bytes += (out.len() - before_bytes) as u64;
+        self.traffic.messages += u64::from(rest_bytes == 0);
+        Ok(true)
+    }
+
     fn cut(&mut self, message: &Message, lane: Lane, total_bytes: usize, out: &mut BytesMut) -> Result<(), FrameError> {
         if self.compressor.is_none() {
             let frames = total_bytes.div_ceil(FRAME_BYTES_AIM);
@@ -131,6 +154,80 @@ impl MessageEncoder {
         };
         Bincode::encode(message, &mut cutter)?;
         cutter.finish()
+    }
+}
+
+/// A message on its way into frames, one at a time: encoded, but with its large bodies as they are, so that they are not copied
+/// before their turn.
+#[derive(Debug)]
+pub struct MessageParts {
+    pub(crate) parts: VecDeque<Bytes>,
+    /// What is not in a frame yet.
+    rest_bytes: usize,
+    /// The kind of the next frame.
+    kind: FrameKind,
+}
+
+impl MessageParts {
+    /// Takes `message` apart, for a connection of this lane.
+    ///
+    /// # Errors
+    /// The message is larger than its lane allows, or has no encoding.
+    pub fn new(message: &Message, lane: Lane) -> Result<Self, FrameError> {
+        let mut collector = Collector::default();
+        body::setting_apart(|| Bincode::encode(message, &mut collector))?;
+        collector.close();
+        let rest_bytes = collector.parts.iter().map(Bytes::len).sum();
+        if rest_bytes > lane.bytes_max() {
+            let (bytes, bytes_max) = (rest_bytes as u64, lane.bytes_max() as u64);
+            return Err(FrameError::TooLarge { what: "message", bytes, bytes_max });
+        }
+        Ok(Self { parts: collector.parts, rest_bytes, kind: lane.kind() })
+    }
+
+    /// Moves up to `most_bytes` of what is left to `out`; says how many.
+    fn take(&mut self, most_bytes: usize, out: &mut BytesMut) -> Result<usize, FrameError> {
+        let take_bytes = self.rest_bytes.min(most_bytes);
+        let mut missing_bytes = take_bytes;
+        while missing_bytes > 0 {
+            let part = self.parts.front_mut().ok_or(FrameError::Cut)?;
+            let taken = part.split_to(part.len().min(missing_bytes));
+            out.extend_from_slice(&taken);
+            missing_bytes -= taken.len();
+            if part.is_empty() {
+                self.parts.pop_front();
+            }
+        }
+        self.rest_bytes -= take_bytes;
+        Ok(take_bytes)
+    }
+}
+
+/// Collects an encoded message in parts.
+#[derive(Debug, Default)]
+struct Collector {
+    parts: VecDeque<Bytes>,
+    /// What was written since the last large body.
+    small: BytesMut,
+}
+
+impl Collector {
+    fn close(&mut self) {
+        if !self.small.is_empty() {
+            self.parts.push_back(self.small.split().freeze());
+        }
+    }
+}
+
+impl Sink for Collector {
+    fn put(&mut self, bytes: &[u8]) {
+        match body::apart(bytes) {
+            Some(body) => {
+                self.close();
+                self.parts.push_back(body);
+            }
+            None => self.small.extend_from_slice(bytes),
+        }
     }
 }
 
@@ -182,20 +279,27 @@ impl Cutter<'_> {
     fn seal(&mut self) -> Result<(), FrameError> {
         let raw_bytes = self.body_bytes();
         self.rest_bytes = self.rest_bytes.checked_sub(raw_bytes).ok_or(FrameError::Cut)?;
-        let compressed = match &mut self.compressor {
-            Some(compressor) => squeeze(compressor, self.out, self.start + HEADER_BYTES)?,
-            None => false,
-        };
-        let sealed = Sealed {
-            kind: self.kind,
-            codec: Bincode::ID,
-            compressed,
-            raw_bytes: length(raw_bytes)?,
-            rest_bytes: length(self.rest_bytes)?,
-        };
-        self.kind = FrameKind::Continuation;
-        self.frames.seal(self.out, self.start, sealed)
+        let kind = std::mem::replace(&mut self.kind, FrameKind::Continuation);
+        seal(self.frames, self.compressor.as_deref_mut(), self.out, self.start, kind, self.rest_bytes)
     }
+}
+
+/// Completes the frame that begins at `start`, compressed where that pays; `rest_bytes` of its message come after it.
+fn seal(
+    frames: &mut FrameEncoder,
+    compressor: Option<&mut Compressor>,
+    out: &mut BytesMut,
+    start: usize,
+    kind: FrameKind,
+    rest_bytes: usize,
+) -> Result<(), FrameError> {
+    let raw_bytes = length(out.len() - start - HEADER_BYTES)?;
+    let compressed = match compressor {
+        Some(compressor) => squeeze(compressor, out, start + HEADER_BYTES)?,
+        None => false,
+    };
+    let sealed = Sealed { kind, codec: Bincode::ID, compressed, raw_bytes, rest_bytes: length(rest_bytes)? };
+    frames.seal(out, start, sealed)
 }
 
 /// Replaces what `out` holds from `start` on by its compressed form, where that pays.

@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use elastic_flow_wire::with_causes;
+
 use crate::app::App;
 use crate::args::Common;
 use crate::config::{Config, Port};
@@ -48,7 +50,7 @@ fn keys(config: &Config) -> impl Iterator<Item = Result<(), Failure>> {
     let named = [&config.security.key_file, &config.security.old_key_file];
     named.into_iter().flatten().map(|path| {
         let read = key_file::read(path).map(drop);
-        read.map_err(|error| Failure::usage(error.to_string()))
+        read.map_err(|error| Failure::usage(with_causes(&error)))
     })
 }
 

@@ -1,12 +1,14 @@
 //! `key new`: a file with a fresh key.
 
+use elastic_flow_wire::with_causes;
+
 use crate::args::{Common, Key};
 use crate::exit_code::{COMPLETED, Failure};
 use crate::{key_file, output};
 
 pub(crate) fn key(common: &Common, command: &Key) -> Result<u8, Failure> {
     let Key::New { file } = command;
-    key_file::create(file).map_err(|error| Failure::usage(error.to_string()))?;
+    key_file::create(file).map_err(|error| Failure::usage(with_causes(&error)))?;
     if common.json {
         output::json_line(&serde_json::json!({ "key_file": file }))?;
     } else {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use elastic_flow_clock::SystemClock;
 use elastic_flow_orchestrator::{ExpectedWorker, Master, StartError, StopMode, StopReason};
 use elastic_flow_transport::{Keyring, Tcp};
+use elastic_flow_wire::with_causes;
 
 use super::block_on;
 use crate::app::App;
@@ -181,15 +182,17 @@ pub(crate) fn start_failure(error: &StartError) -> Failure {
     Failure::usage(with_causes(error))
 }
 
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut message = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !message.contains(&cause_text) {
-            message = format!("{message}: {cause_text}");
-        }
-        source = cause.source();
+#[cfg(test)]
+mod tests {
+    use elastic_flow_store::StoreError;
+
+    use super::*;
+
+    #[test]
+    fn what_a_store_refuses_at_the_start_of_a_node_is_said_once() {
+        let denied = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+        let error = StoreError::from_io("fs:/s", "write /s/journal/1", 7, denied);
+        let failure = start_failure(&StartError::Store(error));
+        assert_eq!(failure.to_string(), "store fs:/s: cannot write /s/journal/1: permission denied");
     }
-    message
 }

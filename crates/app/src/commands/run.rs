@@ -11,6 +11,7 @@ use elastic_flow_orchestrator::{Master, MasterHandle, StopMode, StopReason, Subm
 use elastic_flow_queue::{OnFailure, StepState};
 use elastic_flow_receipt::{Audit, StepId};
 use elastic_flow_transport::{Keyring, Tcp};
+use elastic_flow_wire::with_causes;
 
 use super::block_on;
 use super::master::start_failure;
@@ -62,7 +63,7 @@ async fn start(
     destination: Destination,
 ) -> Result<u8, Failure> {
     let mut signals = StopSignals::new().map_err(|error| Failure::failed(format!("cannot take signals: {error}")))?;
-    let secret = random_secret().map_err(|error| Failure::failed(error.to_string()))?;
+    let secret = random_secret().map_err(|error| Failure::failed(with_causes(&error)))?;
     let screen = Arc::new(Screen::new());
     // The children load and start while the master sets itself up; they learn its address when it has one.
     let command = worker_command(context, args);

@@ -7,6 +7,7 @@ use elastic_flow_orchestrator::offline::{
     Bad, Compaction, Findings, Garbage, Journal, OfflineError, Usage, check, garbage, usage,
 };
 use elastic_flow_store::{Store, StoreError};
+use elastic_flow_wire::with_causes;
 use serde_json::{Value, json};
 
 use crate::app::App;
@@ -179,16 +180,16 @@ fn count(number: u64, noun: &str) -> String {
 }
 
 fn failed(error: StoreError) -> Failure {
-    Failure::failed(error.to_string())
+    Failure::failed(with_causes(&error))
 }
 
 fn refused(error: StoppedError) -> Failure {
     match error {
         StoppedError::Refused(failure) => failure,
-        StoppedError::Corrupt(error) => Failure::failed(error.to_string()),
+        StoppedError::Corrupt(error) => Failure::failed(with_causes(&error)),
     }
 }
 
 fn unread(error: OfflineError) -> Failure {
-    Failure::failed(format!("the journal cannot be read: {error}"))
+    Failure::failed(format!("the journal cannot be read: {}", with_causes(&error)))
 }

@@ -293,3 +293,96 @@ fn every_known_key_can_be_set_from_text() {
         assert!(taken, "{key}");
     }
 }
+
+#[test]
+fn every_key_sets_what_it_is_named_after_and_nothing_else() {
+    const SEVEN: Duration = Duration::from_secs(7);
+    type Change = fn(&mut Config);
+    let cases: [(&str, Change); 16] = [
+        (" cluster = logs ", |it| it.cluster = "logs".to_owned()),
+        ("shutdown_grace=7s", |it| it.shutdown_grace = SEVEN),
+        ("distribute.chunk_adapts=false", |it| it.settings.chunk_adapts = false),
+        ("distribute.open_per_slot=9", |it| it.settings.open_per_slot = 9),
+        ("distribute.task_chunks_max=9", |it| it.settings.task_chunks_max = 9),
+        ("distribute.allow_mixed_builds=true", |it| it.settings.allow_mixed_builds = true),
+        ("source.data_roots=/a", |it| it.data_roots = Some(vec!["/a".to_owned()])),
+        ("heartbeat.every=2s", |it| it.heartbeat.every = Duration::from_secs(2)),
+        ("heartbeat.dead_after=7s", |it| it.heartbeat.dead_after = SEVEN),
+        ("retry.max_losses=9", |it| it.settings.max_losses = 9),
+        ("retry.max_skips=9", |it| it.settings.max_skips = 9),
+        ("retry.backoff=7s", |it| it.settings.retry_backoff = SEVEN),
+        ("retry.grace=7s", |it| it.settings.grace = SEVEN),
+        ("admin.hosts=a, b,", |it| it.admin.hosts = vec!["a".to_owned(), "b".to_owned()]),
+        ("admin.min_workers=9", |it| it.admin.min_workers = 9),
+        ("security.old_key_file=/k", |it| it.security.old_key_file = Some("/k".into())),
+    ];
+    for (set, change) in cases {
+        let mut wanted = Config::default();
+        change(&mut wanted);
+        assert_eq!(load("", &[], &[set]), Ok(wanted), "{set}");
+    }
+    let files = [("ELASTIC_FLOW_KEY_FILE", "/new"), ("ELASTIC_FLOW_OLD_KEY_FILE", "/old")];
+    let security = load("", &files, &[]).expect("it is right").security;
+    assert_eq!((security.key_file, security.old_key_file), (Some("/new".into()), Some("/old".into())));
+}
+
+#[test]
+fn what_is_just_within_its_limit_is_taken_and_what_is_just_beyond_is_refused() {
+    let (longest, longer) = (format!("cluster={}", "x".repeat(128)), format!("cluster={}", "x".repeat(129)));
+    let right: [&[&str]; 4] = [
+        &["heartbeat.every=10ms", "heartbeat.dead_after=20ms"],
+        &["distribute.chunk_bytes=64MiB"],
+        &[&longest],
+        &["servers.w.slots=1024"],
+    ];
+    for sets in right {
+        assert_eq!(load("", &[], sets).err(), None, "{sets:?}");
+    }
+    for (set, message) in [
+        ("heartbeat.every=9999us", "heartbeat.every is 9.999ms, but has to be at least 10 ms"),
+        ("heartbeat.dead_after=1999ms", "heartbeat.dead_after is 1.999s, but has to be at least twice"),
+        ("distribute.chunk_bytes=67108865", "distribute.chunk_bytes is 67108865, but chunks have at most 64 MiB"),
+        ("distribute.task_chunks_max=0", "distribute.task_chunks_max is 0, but has to be at least 1"),
+        (&longer, "a name consists of 1 to 128"),
+        ("cluster=", "a name consists of 1 to 128"),
+        ("security.key_file=", "has to be a path"),
+        ("servers.w.slots=0", "servers.w.slots is 0, but has to be at least 1"),
+        ("servers.w.slots=1025", "servers.w.slots is 1025"),
+    ] {
+        let errors = messages(load("", &[], &[set]));
+        assert!(errors.len() == 1 && errors[0].contains(message), "{errors:?} should have {message}");
+    }
+}
+
+#[test]
+fn a_server_has_the_name_of_a_node_and_may_leave_both_ports_to_the_system() {
+    let named = |name: &str| load(&format!("[servers]\n\"{name}\" = \"worker\""), &[], &[]);
+    let longest = elastic_flow_wire::hello::NAME_BYTES_MAX;
+    assert_eq!(named(&"x".repeat(longest)).err(), None);
+    for wrong in ["x".repeat(longest + 1), "a b".to_owned()] {
+        assert!(messages(named(&wrong))[0].starts_with(&format!("servers has the name {wrong:?}")));
+    }
+    let any = "[servers]\na = { role = \"master\", listen = \"127.0.0.1:0\", admin = \"127.0.0.1:0\" }";
+    assert_eq!(load(any, &[], &[]).err(), None);
+}
+
+#[test]
+fn an_unknown_key_is_told_the_one_that_was_meant_and_only_if_one_may_have_been() {
+    let told = |set: &str| messages(load("", &[], &[set])).remove(0);
+    assert!(told("distribute.open_per_worker=1").contains("is called distribute.open_per_slot"));
+    assert!(told("retry.url=memory").contains("retry.url is unknown: did you mean store.url?"));
+    assert!(told("quux.frobnicate=1").contains("quux.frobnicate is unknown ("));
+    let errors = messages(load("", &[("ELASTIC_FLOW_FOO__BAR", "x"), ("ELASTIC_FLOW_SHUTDOWN_DELAY", "1s")], &[]));
+    assert_eq!(errors, ["foo.bar is unknown (ELASTIC_FLOW_FOO__BAR)"], "the other may be somebody else's");
+}
+
+#[test]
+fn chunks_adapt_unless_they_are_small_or_are_told_not_to() {
+    for (sets, adapts) in [
+        (vec!["distribute.chunk_bytes=1MiB"], true),
+        (vec!["distribute.chunk_bytes=1048575"], false),
+        (vec!["distribute.chunk_adapts=false", "distribute.chunk_bytes=16MiB"], false),
+    ] {
+        assert_eq!(load("", &[], &sets).expect("it is right").settings.chunk_adapts, adapts, "{sets:?}");
+    }
+}

@@ -232,3 +232,19 @@ proptest! {
         );
     }
 }
+
+#[test]
+fn what_is_skipped_behind_a_whole_chunk_has_no_item_and_takes_none_of_the_next_chunk() {
+    let flow = |numbers: Flow<u64>| {
+        let sums = numbers.try_map(judge).fold_chunk(|| 0, |sum, n| sum + n);
+        sums.try_map(|sum| Err::<u64, _>(FlowError::skip(format!("sum {sum}"))))
+    };
+    let prepared = TypedProgram::new("test", flow).unwrap().prepare(&Params::default()).unwrap();
+    let (stop, progress) = (Arc::default(), Arc::default());
+    let context = TaskContext { stop, progress, attempt: Attempt { epoch: 1, number: 1 }, max_skips: 9 };
+    let output = prepared.stages[0].run(&[chunk(0, &[1_u64, 70]), chunk(1, &[70_u64, 2])], &context).unwrap();
+    let skips = output.skips.iter().map(|it| (it.receipt.sequence, it.item, it.error.as_str(), it.kept.is_some()));
+    let wanted =
+        [(0, 1, "70 is skipped", true), (0, 2, "sum 1", false), (1, 0, "70 is skipped", true), (1, 2, "sum 2", false)];
+    assert_eq!(skips.collect::<Vec<_>>(), wanted);
+}

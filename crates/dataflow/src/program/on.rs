@@ -22,7 +22,7 @@ pub enum EvaluationError {
     #[error(transparent)]
     Program(#[from] ProgramError),
     /// An item cannot be encoded, as it would have to be to travel.
-    #[error("item {item} cannot be encoded: {source}")]
+    #[error("item {item} cannot be encoded")]
     Encode {
         /// Its position.
         item: u64,

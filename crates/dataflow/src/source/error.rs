@@ -274,17 +274,4 @@ impl SourceError {
             | Self::TooMany { .. } => FailureKind::Source,
         }
     }
-
-    /// The error with its causes on one line, as it travels in messages.
-    #[must_use]
-    pub fn with_causes(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            cause = error.source();
-        }
-        text
-    }
 }

@@ -3,10 +3,14 @@
 use std::path::Path;
 
 use elastic_flow_wire::message::{Payload, PayloadKind, TaskChunk};
+use elastic_flow_wire::with_causes;
 
 use super::blocks::{FileBlocks, ShippedBlocks};
 use super::payload::{FileSlice, Split, begin_lines, finish_lines, split_lines};
 use super::{Blocks, DataRoots, Feed, OpenFailure, SourceError};
+
+/// Room for the end of a last line, behind its stretch.
+const LAST_LINE_BYTES: usize = 16 * 1024;
 
 /// Opens a chunk for its stage.
 ///
@@ -55,7 +59,7 @@ pub fn ship(payload: &Payload, max_bytes: u64) -> Result<Payload, SourceError> {
     }
     let name = names(&slices);
     let expected = slices.iter().fold(0_u64, |sum, slice| sum.saturating_add(slice.length)).min(max_bytes);
-    let mut body = begin_lines(usize::try_from(expected).unwrap_or(0));
+    let mut body = begin_lines(usize::try_from(expected).unwrap_or(0).saturating_add(LAST_LINE_BYTES));
     let mut lines_bytes = 0_u64;
     let mut blocks = FileBlocks::open(slices)?;
     while let Some(block) = blocks.next_block()? {
@@ -63,7 +67,7 @@ pub fn ship(payload: &Payload, max_bytes: u64) -> Result<Payload, SourceError> {
         if lines_bytes > max_bytes {
             return Err(SourceError::TooLargeToShip { name, limit_bytes: max_bytes });
         }
-        // The last line may end behind the stretch: doubling for it would hold twice the bytes until the chunk's result is there.
+        // Doubling would hold twice the bytes until the chunk's result is there.
         body.reserve_exact(block.len());
         body.extend_from_slice(&block);
     }
@@ -94,11 +98,11 @@ impl DataRoots {
 }
 
 fn not_here(error: SourceError) -> OpenFailure {
-    OpenFailure::NotHere { message: error.with_causes() }
+    OpenFailure::NotHere { message: with_causes(&error) }
 }
 
 fn failed(error: SourceError) -> OpenFailure {
-    OpenFailure::Failed { kind: error.failure_kind(), message: error.with_causes() }
+    OpenFailure::Failed { kind: error.failure_kind(), message: with_causes(&error) }
 }
 
 /// The first file, and how many more.

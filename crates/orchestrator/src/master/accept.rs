@@ -2,15 +2,13 @@
 
 use elastic_flow_clock::Mono;
 use elastic_flow_receipt::{Attempt, NodeId, ReceiptId, Station};
-use elastic_flow_wire::message::{
-    ChunkRead, FailureKind, HeldTask, Message, Outcome, Segment, SkippedItem, TaskResult,
-};
+use elastic_flow_wire::message::{ChunkRead, FailureKind, Message, Outcome, Segment, SkippedItem, TaskResult};
 
 use super::account::name_of;
 use super::core::{MasterCore, Then};
 use super::dead_letters::{DeadLetter, note_skips};
 use super::effects::{Effect, Hook, Observation};
-use super::run::{Doing, Run, Task};
+use super::run::{Doing, Run};
 use crate::api::FailureView;
 use crate::interceptor::{ChunkEvent, Counts};
 use crate::journal::{DoneRecord, Record, SetAsideRecord};
@@ -396,38 +394,6 @@ impl MasterCore {
                 self.keep(sequence, out);
                 self.note_retry(sequence, out);
             }
-        }
-    }
-
-    /// What a worker has at work, or finished, of an earlier link or of an earlier life of this master: as long as its chunks are
-    /// nowhere else, the attempts are open again as they were, so that nothing is computed twice.
-    ///
-    /// That is a saving and no condition: whatever is not taken up here is still judged by [`Self::on_result`] when it comes.
-    pub(super) fn on_holding(&mut self, now: Mono, node: NodeId, tasks: &[HeldTask]) {
-        let Some(entry) = self.nodes.by_id.get_mut(&node) else { return };
-        entry.announced = true;
-        let Some(run) = self.run.as_mut().filter(|it| !it.finishing) else { return };
-        let step = run.step;
-        for task in tasks.iter().filter(|it| it.step == step && !it.receipts.is_empty()) {
-            let idle = |it: &ReceiptId| {
-                run.known(it).is_some_and(|it| matches!(it.doing, Doing::Pending | Doing::Waiting | Doing::Shipping))
-            };
-            if run.tasks.contains_key(&task.attempt) || !task.receipts.iter().all(idle) {
-                continue;
-            }
-            let mut sequences: Vec<u64> = task.receipts.iter().map(|it| it.sequence).collect();
-            sequences.sort_unstable();
-            sequences.dedup();
-            run.learn_name(node, &entry.joined.name);
-            for receipt in &task.receipts {
-                run.to(receipt.sequence, Doing::Open(task.attempt), now);
-                for station in [Station::Distributed, Station::Sent] {
-                    run.mark(receipt, station, Some(node), self.wall);
-                }
-            }
-            entry.open.insert(task.attempt);
-            entry.open_chunks = entry.open_chunks.saturating_add(sequences.len() as u64);
-            run.tasks.insert(task.attempt, Task { node, chunks: sequences, sent_at: now, bytes: 0 });
         }
     }
 

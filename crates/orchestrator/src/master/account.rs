@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use elastic_flow_clock::Mono;
 use elastic_flow_dataflow::seam::SourcePart;
-use elastic_flow_receipt::{Audit, Earlier, InputPart, Ledger, NodeId, StepId, Tally};
+use elastic_flow_receipt::{Audit, Earlier, InputPart, Ledger, NodeId, ReceiptId, Station, StepId, Tally};
 use serde::{Deserialize, Serialize};
 
 use super::dead_letters::{DeadLetter, LeftOut, skipped_of, too_many};
@@ -56,6 +56,12 @@ impl Account {
     #[must_use]
     pub const fn progress(&self) -> &Progress {
         &self.progress
+    }
+
+    /// Whether a chunk is in the step's result.
+    #[must_use]
+    pub fn has_aggregated(&self, receipt: &ReceiptId) -> bool {
+        self.ledger.get(receipt).is_ok_and(|it| it.station() == Some(Station::Aggregated))
     }
 
     /// The ledger.
@@ -110,7 +116,7 @@ impl Account {
 
     /// What is not in its result.
     pub(super) fn left_out(&self) -> LeftOut {
-        let chunks = self.ledger.count(elastic_flow_receipt::Station::SetAside);
+        let chunks = self.ledger.count(Station::SetAside);
         LeftOut::of(self.progress.items_skipped, chunks, self.earlier.as_deref())
     }
 

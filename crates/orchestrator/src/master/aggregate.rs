@@ -12,6 +12,7 @@ use elastic_flow_dataflow::seam::{Aggregator, Cover, Cut, StepOutput};
 use elastic_flow_receipt::{ReceiptId, StepId};
 use elastic_flow_store::{Durability, Store, StoreError};
 use elastic_flow_wire::message::{PayloadKind, Segment};
+use elastic_flow_wire::with_causes;
 use tokio::sync::{mpsc, oneshot};
 
 use super::account::Account;
@@ -76,7 +77,7 @@ impl AggregateThread {
     ) -> std::io::Result<Self> {
         let (jobs, queue) = sync_channel(JOBS);
         let waiting = Arc::new(AtomicU64::new(0));
-        let mut worker = Merger { store, durability, answers, open: None, waiting: Arc::clone(&waiting) };
+        let mut worker = Merger { store, durability, answers, open: None, broken: None, waiting: Arc::clone(&waiting) };
         let thread = std::thread::Builder::new().name("aggregate".to_owned()).spawn(move || worker.run(&queue))?;
         Ok(Self { jobs, thread, waiting })
     }
@@ -117,6 +118,8 @@ struct Merger {
     durability: Durability,
     answers: mpsc::Sender<Answer>,
     open: Option<OpenAggregate>,
+    /// Why the aggregate of the step is not open any more.
+    broken: Option<String>,
     waiting: Arc<AtomicU64>,
 }
 
@@ -126,12 +129,13 @@ impl Merger {
             let open = match job {
                 Job::Begin(step, aggregator) => {
                     self.open = Some((step, aggregator));
+                    self.broken = None;
                     true
                 }
                 Job::Merge(step, segments) => self.merge(step, &segments),
                 Job::Save(step, reply) => {
                     let saved = match &self.open {
-                        Some((open, aggregator)) if *open == step => aggregator.save().map_err(|it| it.to_string()),
+                        Some((open, aggregator)) if *open == step => aggregator.save().map_err(|it| with_causes(&it)),
                         _ => Err("it has no aggregate at the moment".to_owned()),
                     };
                     // Whoever asked may have stopped waiting.
@@ -149,7 +153,7 @@ impl Merger {
     fn merge(&mut self, step: StepId, segments: &[Segment]) -> bool {
         let merged = match &mut self.open {
             Some((open, aggregator)) if *open == step => catch_unwind(AssertUnwindSafe(|| {
-                segments.iter().try_for_each(|it| aggregator.merge(it)).map_err(|it| it.to_string())
+                segments.iter().try_for_each(|it| aggregator.merge(it)).map_err(|it| with_causes(&it))
             }))
             .unwrap_or_else(|_| Err("the aggregator panicked".to_owned())),
             _ => Err("its aggregate is not open: a bug".to_owned()),
@@ -160,6 +164,7 @@ impl Merger {
             // What is in it from here on nobody knows: it is neither kept nor shown.
             Err(message) => {
                 self.open = None;
+                self.broken.get_or_insert_with(|| message.clone());
                 self.answer(Answer::Event(Event::MergeFailed(step, message)))
             }
         }
@@ -175,7 +180,8 @@ impl Merger {
         let finished = catch_unwind(AssertUnwindSafe(|| self.keep_and_finish(aggregator, finish)))
             .unwrap_or_else(|_| Err("the aggregator panicked at its end".to_owned()));
         let (output, result) = match finished {
-            Ok((output, notes)) => (output, Ok(notes)),
+            // The step may have ended while the last results were merged: it must not count as done without them.
+            Ok((output, notes)) => (output, self.broken.take().map_or(Ok(notes), Err)),
             Err(message) => (None, Err(message)),
         };
         if let Some(output) = output
@@ -194,7 +200,7 @@ impl Merger {
         if let Some(aggregator) = &aggregator
             && (self.store.is_durable() || partial)
         {
-            let saved = aggregator.save().map_err(|it| format!("its output does not encode: {it}"))?;
+            let saved = aggregator.save().map_err(|it| with_causes(&it))?;
             self.store.put(step, RESULT, &saved, self.durability).map_err(kept)?;
         }
         if partial {
@@ -213,8 +219,9 @@ impl Merger {
                 .map_err(|it| format!("its account does not encode: {it}"))?;
             self.store.put(step, ACCOUNT, &account, self.durability).map_err(kept)?;
         }
-        let output =
-            aggregator.map(|it| it.finish().map_err(|it| format!("its output cannot be made: {it}"))).transpose()?;
+        let output = aggregator
+            .map(|it| it.finish().map_err(|it| format!("its output cannot be made: {}", with_causes(&it))))
+            .transpose()?;
         Ok((output, notes))
     }
 
@@ -240,7 +247,7 @@ impl Merger {
 }
 
 fn kept(error: StoreError) -> String {
-    format!("what it leaves cannot be kept: {error}")
+    format!("what it leaves cannot be kept: {}", with_causes(&error))
 }
 
 /// A step's output, if it has one, and what is to be said of its source.

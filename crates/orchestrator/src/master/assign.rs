@@ -24,8 +24,8 @@ const CUTS_AT_ONCE_MAX: u64 = 256;
 const SCAN_MAX: usize = 64;
 /// Bytes of a task, at most, unless its first chunk alone has more.
 const TASK_BYTES_MAX: u64 = 128 << 20;
-/// Bytes of a task whose chunks carry theirs, at most, unless its first chunk alone has more: what is sent is in memory a second
-/// time, encoded, and on the worker as a whole.
+/// Bytes of a task whose chunks carry theirs, at most, unless its first chunk alone has more: a worker has the message as a whole
+/// before it begins, and on a slow link all of its slots wait for it.
 const SHIPPED_TASK_BYTES_MAX: u64 = 4 << 20;
 /// A chunk is to take about this long; short enough that all slots work to the end.
 const CHUNK_NANOS_AIM: f64 = 250e6;

@@ -8,6 +8,7 @@ use elastic_flow_clock::Mono;
 use elastic_flow_queue::{Effect as QueueEffect, Queue, QueueRecord, StepSpec, StepState};
 use elastic_flow_receipt::{Attempt, NodeId, ReceiptId, StepId};
 use elastic_flow_wire::message::{Message, Segment};
+use elastic_flow_wire::with_causes;
 
 use super::account::Account;
 use super::dead_letters::LeftOut;
@@ -220,7 +221,7 @@ impl MasterCore {
             return;
         }
         match self.queue.submit(spec, wall) {
-            Err(error) => out.push(Effect::Reply(request, Err(ApiError::Invalid(error.to_string())))),
+            Err(error) => out.push(Effect::Reply(request, Err(ApiError::Invalid(with_causes(&error))))),
             Ok((step, records)) => {
                 if !records.is_empty() {
                     self.apply_queue(records, out);
@@ -234,7 +235,7 @@ impl MasterCore {
 
     fn on_cancel(&mut self, wall: u64, request: RequestId, step: StepId, out: &mut Vec<Effect>) {
         match self.queue.cancel(step, None, wall) {
-            Err(error) => out.push(Effect::Reply(request, Err(ApiError::Conflict(error.to_string())))),
+            Err(error) => out.push(Effect::Reply(request, Err(ApiError::Conflict(with_causes(&error))))),
             Ok(decision) => {
                 self.apply_queue(decision.records, out);
                 if let Some(run) = self.run.as_mut().filter(|it| it.step == step) {

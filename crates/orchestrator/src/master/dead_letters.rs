@@ -171,14 +171,15 @@ impl MasterCore {
         failed: Failed,
         out: &mut Vec<Effect>,
     ) {
-        // Under an earlier life of this master another number may have been allowed; and a lost attempt decides nothing.
-        if open.is_empty() || (failed.kind == FailureKind::Skips && attempt.epoch != self.epoch) {
+        // Under an earlier life of this master another number may have been allowed.
+        if failed.kind == FailureKind::Skips && attempt.epoch != self.epoch {
             return;
         }
         let worker = self.nodes.name(node);
         let max_skips = self.settings.max_skips;
         let Some(run) = self.run.as_mut() else { return };
         let culprit = failed.receipt.filter(|it| open.contains(it)).or_else(|| open.first().copied());
+        // An attempt that was lost, or was not the first, decides nothing.
         let Some(culprit) = culprit else { return };
         run.mark(&culprit, Station::Failed, Some(node), self.wall);
         let step = run.step;

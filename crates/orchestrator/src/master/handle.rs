@@ -8,6 +8,7 @@ use elastic_flow_dataflow::source::{ItemBatches, ResolvedSource, SourceSpec};
 use elastic_flow_queue::{StepSpec, StepState};
 use elastic_flow_receipt::{Audit, ReceiptId, StepId};
 use elastic_flow_store::Store;
+use elastic_flow_wire::with_causes;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::account::Account;
@@ -75,7 +76,7 @@ impl MasterHandle {
                 return Err(format!("program `{}` has no default input: name one with --input", submission.program));
             }
             let resolved =
-                ResolvedSource::resolve(submission.inputs.iter().map(|(_, it)| it)).map_err(|it| it.with_causes())?;
+                ResolvedSource::resolve(submission.inputs.iter().map(|(_, it)| it)).map_err(|it| with_causes(&it))?;
             let source = StepSource { resolved, handed_over, window }.encode()?;
             Ok((submission, source))
         });
@@ -164,7 +165,7 @@ impl MasterHandle {
         let spec = self.ask(move |it| it.core.may_replay(step)).await??;
         let store = Arc::clone(&self.store);
         let listed = tokio::task::spawn_blocking(move || store.list(step)).await.map_err(|_| ApiError::Stopping)?;
-        let listed = listed.map_err(|it| ApiError::Store(it.to_string()))?;
+        let listed = listed.map_err(|it| ApiError::Store(with_causes(&it)))?;
         let left = |name: &str| name.parse::<ReceiptId>().is_ok() || name == super::source::REST;
         if !listed.iter().any(|it| left(&it.name)) {
             return Err(ApiError::Conflict(format!(
@@ -247,6 +248,12 @@ impl MasterHandle {
                 view.state
             )));
         }
+        if view.started_at.is_none() {
+            return Err(ApiError::Conflict(format!(
+                "step {step} is {}: it never started, and has no receipts",
+                view.state
+            )));
+        }
         let bytes = self.kept(step, ACCOUNT).await?;
         let bytes = bytes.ok_or_else(|| ApiError::NoResult(step, "its account is not kept any more".to_owned()))?;
         elastic_flow_wire::decode(&bytes)
@@ -256,7 +263,7 @@ impl MasterHandle {
     async fn kept(&self, step: StepId, name: &'static str) -> Result<Option<bytes::Bytes>, ApiError> {
         let store = Arc::clone(&self.store);
         let got = tokio::task::spawn_blocking(move || store.get(step, name)).await.map_err(|_| ApiError::Stopping)?;
-        got.map_err(|it| ApiError::Store(it.to_string()))
+        got.map_err(|it| ApiError::Store(with_causes(&it)))
     }
 
     /// A step's result; of a running one the aggregate so far.
@@ -321,8 +328,8 @@ impl MasterHandle {
         let made = tokio::task::spawn_blocking(move || {
             let prepared = crate::programs::prepare(program.as_ref(), &params)?;
             let mut aggregator = (prepared.aggregator)();
-            aggregator.restore(&saved).map_err(|it| it.to_string())?;
-            aggregator.finish().map_err(|it| it.to_string())
+            aggregator.restore(&saved).map_err(|it| with_causes(&it))?;
+            aggregator.finish().map_err(|it| with_causes(&it))
         });
         let made = made.await.map_err(|_| ApiError::NoResult(step, "its aggregator panicked".to_owned()))?;
         Ok(Arc::new(made.map_err(|it| ApiError::NoResult(step, it))?))

@@ -19,6 +19,7 @@ pub(super) struct Meters {
     open: Gauge,
     depth: Gauge,
     workers: Gauge,
+    told_workers: usize,
     step_seconds: Histogram,
     running_since: Option<Mono>,
 }
@@ -58,6 +59,7 @@ impl Meters {
         }
         Self {
             told: Totals::default(),
+            told_workers: 0,
             told_transport: TransportStats::default(),
             stations,
             open: gauge!("elastic_flow_chunks_open"),
@@ -69,7 +71,12 @@ impl Meters {
     }
 
     /// Tells what has changed since the last call. Cheap when nothing has.
-    pub(super) fn update(&mut self, core: &MasterCore, _pulses: usize) {
+    pub(super) fn update(&mut self, core: &MasterCore) {
+        let workers = core.nodes_connected();
+        if workers != self.told_workers {
+            self.told_workers = workers;
+            self.workers.set(workers as f64);
+        }
         let totals = core.totals();
         if totals == self.told {
             return;
@@ -85,10 +92,9 @@ impl Meters {
     }
 
     /// Tells what is looked at once a second only.
-    pub(super) fn slow(&mut self, core: &MasterCore, endpoint: &Endpoint, _now: Mono) {
+    pub(super) fn slow(&mut self, core: &MasterCore, endpoint: &Endpoint) {
         self.open.set(core.open_chunks() as f64);
         self.depth.set(core.queue().pending_count() as f64);
-        self.workers.set(core.node_views().len() as f64);
         crate::meters::transport(&endpoint.stats(), &mut self.told_transport);
     }
 
@@ -96,7 +102,7 @@ impl Meters {
         counter!("elastic_flow_workers_lost_total", "reason" => reason).increment(1);
     }
 
-    pub(super) fn step(&mut self, _from: Option<StepState>, to: StepState, now: Mono) {
+    pub(super) fn step(&mut self, to: StepState, now: Mono) {
         if to == StepState::Running {
             self.running_since = Some(now);
         } else if to.is_final()

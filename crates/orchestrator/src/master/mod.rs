@@ -6,6 +6,8 @@ mod aggregate;
 mod assign;
 mod core;
 mod dead_letters;
+#[cfg(test)]
+mod dead_letters_tests;
 mod effects;
 mod handle;
 mod journaler;
@@ -24,6 +26,8 @@ mod ship;
 mod ship_tests;
 mod source;
 mod start;
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub use account::Account;

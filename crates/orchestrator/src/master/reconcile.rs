@@ -1,20 +1,52 @@
-//! What the heartbeats of a worker say of the assignments that were sent to it.
+//! What workers say that they have: when they join, and with each heartbeat.
 
 use std::time::Duration;
 
 use elastic_flow_clock::Mono;
-use elastic_flow_receipt::{Attempt, NodeId};
-use elastic_flow_wire::message::Message;
+use elastic_flow_receipt::{Attempt, NodeId, ReceiptId, Station};
+use elastic_flow_wire::message::{HeldTask, Message};
 
 use super::core::MasterCore;
 use super::effects::Effect;
 use super::nodes::Node;
-use super::run::Run;
+use super::run::{Doing, Run, Task};
 
 /// The slowest link that is waited for, in bytes a second. On a slower one assignments are sent twice.
-const LINK_BYTES_A_SECOND_MIN: u64 = 16 << 10;
+pub(super) const LINK_BYTES_A_SECOND_MIN: u64 = 16 << 10;
 
 impl MasterCore {
+    /// What a worker has at work, or finished, of an earlier link or of an earlier life of this master: as long as its chunks are
+    /// nowhere else, the attempts are open again as they were, so that nothing is computed twice.
+    ///
+    /// That is a saving and no condition: whatever is not taken up here is still judged by [`Self::on_result`] when it comes.
+    pub(super) fn on_holding(&mut self, now: Mono, node: NodeId, tasks: &[HeldTask]) {
+        let Some(entry) = self.nodes.by_id.get_mut(&node) else { return };
+        entry.announced = true;
+        let Some(run) = self.run.as_mut().filter(|it| !it.finishing) else { return };
+        let step = run.step;
+        for task in tasks.iter().filter(|it| it.step == step && !it.receipts.is_empty()) {
+            let idle = |it: &ReceiptId| {
+                run.known(it).is_some_and(|it| matches!(it.doing, Doing::Pending | Doing::Waiting | Doing::Shipping))
+            };
+            if run.tasks.contains_key(&task.attempt) || !task.receipts.iter().all(idle) {
+                continue;
+            }
+            let mut sequences: Vec<u64> = task.receipts.iter().map(|it| it.sequence).collect();
+            sequences.sort_unstable();
+            sequences.dedup();
+            run.learn_name(node, &entry.joined.name);
+            for receipt in &task.receipts {
+                run.to(receipt.sequence, Doing::Open(task.attempt), now);
+                for station in [Station::Distributed, Station::Sent] {
+                    run.mark(receipt, station, Some(node), self.wall);
+                }
+            }
+            entry.open.insert(task.attempt);
+            entry.open_chunks = entry.open_chunks.saturating_add(sequences.len() as u64);
+            run.tasks.insert(task.attempt, Task { node, chunks: sequences, sent_at: now, bytes: 0 });
+        }
+    }
+
     /// An attempt that its worker does not hold was lost on the way: it is assigned again.
     pub(super) fn on_pulse(&mut self, now: Mono, node: NodeId, holding: &[Attempt], out: &mut Vec<Effect>) {
         let after = self.settings.reconcile_after;

@@ -11,6 +11,7 @@ use elastic_flow_queue::{StepSpec, StepState};
 use elastic_flow_receipt::{NodeId, StepId};
 use elastic_flow_transport::{Endpoint, TransportEvent};
 use elastic_flow_wire::message::{Message, Pulse};
+use elastic_flow_wire::with_causes;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use super::aggregate::{self, AggregateThread, Finish, OpenAggregate};
@@ -262,12 +263,13 @@ impl Loop {
                 self.handle(Event::Journaled(number));
             }
             Input::Written(Written::Failed(error)) => {
-                tracing::error!(%error, "the store failed; the master stops");
+                let error = with_causes(&error);
+                tracing::error!(error, "the store failed; the master stops");
                 // Whoever waits for something to be durable is told that it is not.
                 for (_, reply) in std::mem::take(&mut self.replies) {
-                    reply.send(Err(ApiError::Store(error.to_string()))).ok();
+                    reply.send(Err(ApiError::Store(error.clone()))).ok();
                 }
-                self.stop = Some(StopReason::StoreFailed(error.to_string()));
+                self.stop = Some(StopReason::StoreFailed(error));
             }
             Input::Source(answer) => self.on_source(answer),
             Input::Aggregate(aggregate::Answer::Event(event)) => self.handle(event),
@@ -528,11 +530,11 @@ impl Loop {
         if let Some(observer) = &mut self.observer {
             observer.flush();
         }
-        self.meters.update(&self.core, self.core.nodes_connected());
+        self.meters.update(&self.core);
         let now = self.clock.now();
         if now.since(self.last_progress) >= PROGRESS_EVERY {
             self.last_progress = now;
-            self.meters.slow(&self.core, &self.endpoint, now);
+            self.meters.slow(&self.core, &self.endpoint);
             if let Some((step, progress)) = self.core.progress(now) {
                 self.publish(ClusterEventKind::Progress { step, progress });
             }
@@ -541,8 +543,8 @@ impl Loop {
 
     fn observe(&mut self, observation: Observation) {
         match &observation {
-            Observation::Step { step, from, to, reason } => {
-                self.meters.step(*from, *to, self.clock.now());
+            Observation::Step { step, to, reason, from: _ } => {
+                self.meters.step(*to, self.clock.now());
                 match reason {
                     Some(reason) => tracing::info!(step = step.0, state = %to, reason, "step"),
                     None => tracing::info!(step = step.0, state = %to, "step"),

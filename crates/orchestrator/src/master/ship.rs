@@ -10,8 +10,8 @@ use super::nodes::Needs;
 use super::run::Doing;
 
 /// Payload bytes of shipped chunks that the master holds before it makes no more, unless a chunk alone has more. A payload is held
-/// until its result is in the journal, and a second time, encoded, while it is sent.
-pub(super) const SHIPPED_BYTES_MAX: u64 = 24 << 20;
+/// until its result is in the journal.
+pub(super) const SHIPPED_BYTES_MAX: u64 = 32 << 20;
 /// Bytes of a shipped chunk, about: small, since it lives in the master's memory until its result is there.
 pub(super) const SHIPPED_CHUNK_BYTES: u64 = 2 << 20;
 

@@ -12,6 +12,7 @@ use elastic_flow_wire::message::{Assignment, ChunkRead, Message, Outcome, Payloa
 use super::core::{CoreConfig, MasterCore, Planted};
 use super::effects::{Effect, Event, Joined, Opened};
 use super::nodes::LeastOpenReceipts;
+use super::reconcile::LINK_BYTES_A_SECOND_MIN;
 use super::ship::{SHIPPED_BYTES_MAX, SHIPPED_CHUNK_BYTES};
 use crate::config::Settings;
 
@@ -184,7 +185,8 @@ fn a_worker_is_not_asked_again_for_a_file_that_it_has_not_got() {
         bench.not_here(far, assignment);
     }
     bench.ship();
-    assert_eq!(kinds(&bench.assigned), [PayloadKind::Bytes]);
+    let then = kinds(&bench.assigned);
+    assert!(!then.is_empty() && then.iter().all(|it| *it == PayloadKind::Bytes), "{then:?}");
     for _ in 0..20 {
         for (_, assignment) in bench.given() {
             assert!(assignment.chunks.iter().all(|it| it.payload.kind == PayloadKind::Bytes));
@@ -242,15 +244,18 @@ fn under_way() -> (Bench, NodeId, Vec<Attempt>) {
 #[test]
 fn what_is_under_way_on_a_slow_link_is_not_sent_twice() {
     let (mut bench, far, open) = under_way();
-    // A megabyte a second, for the bytes of all of them.
-    for second in 1..60 {
+    // As long as the slowest link takes for the first.
+    let patience = 3 + bench.core.run.as_ref().unwrap().tasks[&open[0]].bytes / LINK_BYTES_A_SECOND_MIN;
+    for second in 1..patience {
         bench.now = Mono::ZERO + Duration::from_secs(second);
         bench.pulse(far, &[]);
     }
     assert_eq!(bench.revoked, []);
     // The first comes through, and the time of the others counts from there.
-    bench.now = Mono::ZERO + Duration::from_secs(120);
-    bench.pulse(far, &open[..1]);
+    for second in [patience, patience + 2] {
+        bench.now = Mono::ZERO + Duration::from_secs(second);
+        bench.pulse(far, &open[..1]);
+    }
     assert_eq!(bench.revoked, []);
 }
 

@@ -14,6 +14,7 @@ use elastic_flow_dataflow::source::{
 use elastic_flow_receipt::{Earlier, ReceiptId, StepId};
 use elastic_flow_store::Store;
 use elastic_flow_wire::message::{Payload, PayloadKind};
+use elastic_flow_wire::with_causes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
@@ -163,7 +164,7 @@ impl Source {
                     }))
                 }
                 Job::Ship(receipt, payload) => {
-                    let shipped = ship(&payload, SHIP_BYTES_MAX).map_err(|it| it.with_causes());
+                    let shipped = ship(&payload, SHIP_BYTES_MAX).map_err(|it| with_causes(&it));
                     Answer::Event(Event::Shipped(receipt, shipped))
                 }
             };
@@ -207,7 +208,7 @@ impl Source {
         }
         let mut suppliers =
             Supply { programs: &self.programs, handed_over: &self.handed_over, number: source.handed_over };
-        let mut cutter = SourceCutter::new(&source.resolved, &mut suppliers).map_err(|it| it.with_causes())?;
+        let mut cutter = SourceCutter::new(&source.resolved, &mut suppliers).map_err(|it| with_causes(&it))?;
         let own: Vec<&Before> = cut_before.iter().filter(|it| it.from_source).collect();
         borders.extend(own.iter().map(|it| border(it, wanted.contains(&it.receipt))));
         let old = borders.len().saturating_sub(own.len());
@@ -218,7 +219,7 @@ impl Source {
                     refilled.push((before.receipt, cut.payload));
                 }
             };
-            cutter.resume(&borders, &mut again).map_err(|it| it.with_causes())?;
+            cutter.resume(&borders, &mut again).map_err(|it| with_causes(&it))?;
         }
         if !exhausted {
             self.set_window(&source, &mut cutter)?;
@@ -234,7 +235,7 @@ impl Source {
             let unknown = self.programs.unknown_window(name);
             format!("{unknown}: the step is cut by the window that it was submitted under; register it, or submit the step anew")
         })?;
-        cutter.set_window(window).map_err(|it| it.with_causes())
+        cutter.set_window(window).map_err(|it| with_causes(&it))
     }
 
     /// What a replay starts from: the kept result, the chunks that are not in it, and what was never cut.
@@ -244,16 +245,20 @@ impl Source {
         aggregator: &mut dyn Aggregator,
         opened: &mut Opened,
     ) -> Result<Option<Bytes>, String> {
-        let failed = |it: elastic_flow_store::StoreError| it.to_string();
+        let failed = |it: elastic_flow_store::StoreError| with_causes(&it);
         let saved = self.store.get(old, RESULT).map_err(failed)?;
-        self.take_account(old, saved.is_some(), opened)?;
+        let account = self.take_account(old, saved.is_some(), opened)?;
         if let Some(saved) = saved {
-            aggregator
-                .restore(&saved)
-                .map_err(|it| format!("the kept result of step {old} does not fit this program: {it}"))?;
+            aggregator.restore(&saved).map_err(|it| {
+                format!("the kept result of step {old} does not fit this program: {}", with_causes(&it))
+            })?;
         }
         for payload in self.store.list(old).map_err(failed)? {
             let Ok(receipt) = payload.name.parse::<ReceiptId>() else { continue };
+            // Deletions are not synced: what was kept of a chunk before it was done may be there again after a power cut.
+            if account.as_ref().is_some_and(|it| it.has_aggregated(&receipt)) {
+                continue;
+            }
             let Some(bytes) = self.store.get(old, &payload.name).map_err(failed)? else { continue };
             let cut: Cut = elastic_flow_wire::decode(&bytes)
                 .map_err(|it| format!("the payload of {receipt} does not decode: {it}"))?;
@@ -271,11 +276,11 @@ impl Source {
         Ok(Some(source))
     }
 
-    /// What the account of a replayed step says of its source, and of what is in its result.
-    fn take_account(&self, old: StepId, has_result: bool, opened: &mut Opened) -> Result<(), String> {
-        let Some(bytes) = self.store.get(old, ACCOUNT).map_err(|it| it.to_string())? else {
+    /// What the account of a replayed step says of its source, and of what is in its result. The account, if it is there.
+    fn take_account(&self, old: StepId, has_result: bool, opened: &mut Opened) -> Result<Option<Account>, String> {
+        let Some(bytes) = self.store.get(old, ACCOUNT).map_err(|it| with_causes(&it))? else {
             opened.earlier = Some(Box::new(Earlier::unknown(old)));
-            return Ok(());
+            return Ok(None);
         };
         let account: Account = elastic_flow_wire::decode(&bytes)
             .map_err(|it| format!("the account of step {old} does not decode: {it}"))?;
@@ -288,7 +293,7 @@ impl Source {
         }
         opened.parts = account.parts().to_vec();
         opened.earlier = Some(Box::new(earlier));
-        Ok(())
+        Ok(Some(account))
     }
 
     /// Payloads that a restart of the master has lost, from the store: those that were kept there, and those of a step that is
@@ -301,7 +306,8 @@ impl Source {
             if !before.wanted {
                 continue;
             }
-            let kept = self.store.get(before.receipt.step, &before.receipt.to_string()).map_err(|it| it.to_string())?;
+            let kept =
+                self.store.get(before.receipt.step, &before.receipt.to_string()).map_err(|it| with_causes(&it))?;
             let kept = kept.map(|it| elastic_flow_wire::decode::<Cut>(&it).map(|it| it.payload)).transpose();
             match kept.map_err(|it| format!("the payload of {} does not decode: {it}", before.receipt))?.or(replayed) {
                 Some(payload) => opened.refilled.push((before.receipt, payload)),
@@ -331,7 +337,7 @@ impl Source {
                     }
                 }
                 Ok(None) => return Event::Cut { step, cuts, exhausted: true },
-                Err(error) => return Event::CutFailed(step, error.with_causes()),
+                Err(error) => return Event::CutFailed(step, with_causes(&error)),
             }
         }
         Event::Cut { step, cuts, exhausted: false }

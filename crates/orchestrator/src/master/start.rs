@@ -7,7 +7,7 @@ use elastic_flow_clock::Clock;
 use elastic_flow_receipt::{NodeId, StepId};
 use elastic_flow_store::{Store, StoreError};
 use elastic_flow_transport::{Endpoint, EndpointConfig, Net};
-use elastic_flow_wire::Role;
+use elastic_flow_wire::{Role, with_causes};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -235,11 +235,11 @@ fn recover(
         Some(before) => ClusterRecord { epoch: before.epoch.saturating_add(1), ..before },
         None => ClusterRecord { incarnation: crate::fresh_node()?.0, epoch: 1 },
     };
-    let record = Record::Cluster(cluster.clone()).encode().map_err(|it| StartError::Recovery(it.to_string()))?;
+    let record = Record::Cluster(cluster.clone()).encode().map_err(|it| StartError::Recovery(with_causes(&it)))?;
     // Durable before anything is assigned under it, whatever the durability of the rest.
     store.append(&[&record], elastic_flow_store::Durability::Synced)?;
     let mut recovery = Recovery::new(config, cluster.epoch);
-    visit(store, &mut |record| recovery.apply(&record).map_err(|it| it.to_string()))?;
+    visit(store, &mut |record| recovery.apply(&record).map_err(|it| with_causes(&it)))?;
     let mut effects = Vec::new();
     let core = recovery.finish(clock.now(), clock.wall().unix_nanos(), &mut effects);
     let aggregator = match core.running() {
@@ -264,11 +264,11 @@ fn merge_again(
     if let Some(old) = spec.replay_of
         && let Some(saved) = store.get(old, RESULT)?
     {
-        aggregator.restore(&saved).map_err(|it| StartError::Recovery(it.to_string()))?;
+        aggregator.restore(&saved).map_err(|it| StartError::Recovery(with_causes(&it)))?;
     }
     visit(store, &mut |record| match record {
         Record::Done(done) if done.step == step => {
-            done.segments.iter().try_for_each(|it| aggregator.merge(it)).map_err(|it| it.to_string())
+            done.segments.iter().try_for_each(|it| aggregator.merge(it)).map_err(|it| with_causes(&it))
         }
         Record::Cluster(_)
         | Record::Queue(_)
@@ -285,7 +285,7 @@ fn merge_again(
 fn visit(store: &dyn Store, take: &mut dyn FnMut(Record) -> Result<(), String>) -> Result<(), StartError> {
     let mut wrong = None;
     let replayed = store.replay(&mut |bytes| {
-        let taken = Record::decode(bytes).map_err(|it| it.to_string()).and_then(&mut *take);
+        let taken = Record::decode(bytes).map_err(|it| with_causes(&it)).and_then(&mut *take);
         taken.map_err(|detail| {
             wrong = Some(detail.clone());
             StoreError::Invalid { url: store.url(), detail }

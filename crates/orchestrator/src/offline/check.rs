@@ -6,6 +6,7 @@ use bytes::Bytes;
 use elastic_flow_dataflow::seam::{Cover, Cut};
 use elastic_flow_receipt::StepId;
 use elastic_flow_store::{Store, StoreError};
+use elastic_flow_wire::with_causes;
 use serde::Serialize;
 
 use super::{Journal, Kind, OfflineError};
@@ -29,7 +30,7 @@ impl Bad {
         if let StoreError::Corrupt { path, offset, detail, .. } = error {
             return Self { place: shown(path), offset: Some(*offset), detail: detail.clone() };
         }
-        Self { place: reading.to_owned(), offset: None, detail: error.to_string() }
+        Self { place: reading.to_owned(), offset: None, detail: with_causes(error) }
     }
 }
 

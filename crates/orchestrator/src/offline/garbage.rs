@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use elastic_flow_queue::{Step, StepState};
-use elastic_flow_receipt::{Station, StepId};
+use elastic_flow_receipt::StepId;
 use elastic_flow_store::{Store, StoreError, StoredPayload};
 use serde::Serialize;
 
@@ -124,9 +124,7 @@ fn part_of(store: &dyn Store, step: &Step, payloads: Vec<StoredPayload>) -> Opti
             let account = store.get(step.id, crate::master::ACCOUNT).ok()??;
             let account: Account = elastic_flow_wire::decode(&account).ok()?;
             let is_in_result = |it: &StoredPayload| match Kind::of(&it.name) {
-                Kind::Chunk(receipt) => {
-                    account.ledger().get(&receipt).is_ok_and(|it| it.station() == Some(Station::Aggregated))
-                }
+                Kind::Chunk(receipt) => account.has_aggregated(&receipt),
                 Kind::Result | Kind::Account | Kind::Rest | Kind::Unknown => false,
             };
             (Why::Aggregated, payloads.into_iter().filter(is_in_result).collect())

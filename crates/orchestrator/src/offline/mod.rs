@@ -15,6 +15,7 @@ use elastic_flow_clock::Mono;
 use elastic_flow_queue::{Queue, QueueRecord};
 use elastic_flow_receipt::{ReceiptId, StepId};
 use elastic_flow_store::{Store, StoreError};
+use elastic_flow_wire::with_causes;
 
 pub use check::{Bad, Findings, check};
 pub use garbage::{Compaction, Garbage, Why, garbage};
@@ -82,8 +83,8 @@ impl Journal {
     fn take(&mut self, bytes: &[u8]) -> Result<(), String> {
         self.records += 1;
         self.record_bytes += bytes.len() as u64;
-        let record = Record::decode(bytes).map_err(|it| it.to_string())?;
-        self.recovery.apply(&record).map_err(|it| it.to_string())?;
+        let record = Record::decode(bytes).map_err(|it| with_causes(&it))?;
+        self.recovery.apply(&record).map_err(|it| with_causes(&it))?;
         if let Some(step) = step_of(&record) {
             *self.bytes_by_step.entry(step).or_default() += bytes.len() as u64;
         }

@@ -374,7 +374,7 @@ fn result_bytes(result: &TaskResult) -> u64 {
 mod tests {
     use bytes::Bytes;
     use elastic_flow_receipt::{ReceiptId, StageId};
-    use elastic_flow_wire::message::{Payload, PayloadKind, TaskChunk};
+    use elastic_flow_wire::message::{ChunkRead, Payload, PayloadKind, Segment, TaskChunk};
 
     use super::*;
 
@@ -551,5 +551,144 @@ mod tests {
         bench.on(Event::Message(Message::Ack(Attempt { epoch: 1, number: 1 })));
         bench.on(Event::Message(Message::Ack(Attempt { epoch: 1, number: 2 })));
         assert_eq!(bench.on(Event::Message(Message::Ack(Attempt { epoch: 1, number: 3 }))), ["left"]);
+    }
+
+    #[test]
+    fn an_attempt_that_is_revoked_leaves_the_queue_or_is_stopped() {
+        let mut bench = Bench::new(1);
+        bench.assign(1);
+        bench.assign(2);
+        let revoke = |number| Event::Message(Message::Revoke(Attempt { epoch: 1, number }));
+        assert!(bench.on(revoke(2)).is_empty());
+        assert_eq!(bench.on(revoke(1)), ["stop 1"]);
+        assert_eq!(bench.on(done(1)), ["send done 1"], "what had been finished is told all the same");
+        assert_eq!(bench.core.queued(), 0);
+    }
+
+    #[test]
+    fn what_is_queued_at_work_and_held_is_told_in_the_heartbeat_and_counted() {
+        let mut bench = Bench::new(1);
+        for number in 1..=3 {
+            bench.assign(number);
+        }
+        let segment =
+            Segment { receipt: assignment(1).chunks[0].receipt, rows: 1, digest: 0, body: Bytes::from_static(b"four") };
+        let outcome = Outcome::Done { chunks: Vec::new(), segments: vec![segment], nanos: 0, skips: Vec::new() };
+        bench.on(Event::Finished(answer(&assignment(1), outcome)));
+        let mut holding: Vec<u64> = bench.core.holding().map(|it| it.number).collect();
+        holding.sort_unstable();
+        assert_eq!(holding, [1, 2, 3]);
+        assert_eq!((bench.core.queued(), bench.core.busy(), bench.core.held_bytes()), (1, 1, 4));
+    }
+
+    #[test]
+    fn a_result_that_was_sent_again_waits_as_long_for_the_next_time() {
+        let mut bench = Bench::new(1);
+        bench.assign(1);
+        bench.on(done(1));
+        bench.now = Mono::ZERO + Duration::from_secs(2);
+        assert_eq!(bench.on(Event::Tick), ["send done 1"]);
+        bench.now = Mono::ZERO + Duration::from_millis(3_999);
+        assert!(bench.on(Event::Tick).is_empty());
+        bench.now = Mono::ZERO + Duration::from_secs(4);
+        assert_eq!(bench.on(Event::Tick), ["send done 1"]);
+    }
+
+    #[test]
+    fn tasks_whose_program_is_being_prepared_wait_in_their_order_and_hold_up_no_other_step() {
+        let mut bench = Bench::new(2);
+        let second = StepNotice { step: StepId(2), program: "q".to_owned(), params: Vec::new(), plan: 0, max_skips: 0 };
+        assert_eq!(bench.on(Event::Message(Message::Notice(second))), ["prepare"]);
+        for number in [1, 2] {
+            let of_second = Assignment { step: StepId(2), ..assignment(number) };
+            assert!(bench.on(Event::Message(Message::Assign(of_second))).is_empty());
+        }
+        assert_eq!(bench.assign(3), ["start 3"]);
+        bench.on(Event::Tick);
+        assert_eq!(bench.on(Event::Prepared(StepId(2), Ok(()))), ["start 1"]);
+        assert_eq!(bench.on(done(3)), ["start 2", "send done 3"]);
+    }
+
+    #[test]
+    fn a_second_notice_of_a_step_forgets_what_was_prepared_for_the_first() {
+        let mut bench = Bench::new(1);
+        assert_eq!(bench.on(notice()), ["forget", "prepare"]);
+        assert!(bench.assign(1).is_empty(), "it waits for the new preparation");
+        assert_eq!(bench.on(Event::Prepared(STEP, Ok(()))), ["start 1"]);
+    }
+
+    #[test]
+    fn a_task_whose_notice_was_lost_is_not_held_so_that_it_is_missed() {
+        let mut bench = Bench::new(1);
+        bench.assign(1);
+        let unknown = Assignment { step: StepId(2), ..assignment(2) };
+        assert!(bench.on(Event::Message(Message::Assign(unknown))).is_empty());
+        assert_eq!(bench.core.holding().count(), 1);
+    }
+
+    #[test]
+    fn a_refusal_is_not_held_against_the_next_master() {
+        let mut bench = Bench::new(1);
+        bench.on(notice());
+        bench.on(Event::Prepared(STEP, Err("another plan".to_owned())));
+        bench.on(Event::Disconnected);
+        bench.on(Event::Connected);
+        assert!(bench.assign(1).is_empty(), "its notice was lost: it is missed, and told again");
+        assert_eq!(bench.on(notice()), ["prepare"]);
+    }
+
+    #[test]
+    fn the_end_of_a_step_leaves_what_is_there_of_others() {
+        let mut bench = Bench::new(1);
+        bench.assign(1);
+        bench.on(done(1));
+        bench.assign(2);
+        bench.assign(3);
+        assert!(bench.on(Event::Message(Message::Release(StepId(2)))).is_empty());
+        assert_eq!(bench.core.holding().count(), 3);
+        assert_eq!(bench.on(Event::Message(Message::Release(STEP))), ["stop 2", "forget"]);
+        assert_eq!(bench.core.holding().count(), 1, "what is at work ends by itself");
+    }
+
+    #[test]
+    fn a_worker_says_once_that_it_leaves_and_once_that_it_has_left() {
+        let mut bench = Bench::new(1);
+        bench.assign(1);
+        assert_eq!(bench.on(Event::Drain), ["send"]);
+        assert!(bench.on(Event::Drain).is_empty());
+        let mut stopped = Vec::new();
+        bench.core.stop_working(&mut stopped);
+        assert_eq!(shown(&stopped), ["stop 1"], "its grace is over");
+        bench.on(Event::Message(Message::Release(STEP)));
+        assert!(bench.on(Event::Tick).is_empty(), "something is at work");
+        assert_eq!(bench.on(done(1)), ["send done 1"]);
+        assert_eq!(bench.on(Event::Message(Message::Ack(Attempt { epoch: 1, number: 1 }))), ["left"]);
+        assert!(bench.on(Event::Tick).is_empty());
+    }
+
+    #[test]
+    fn hooks_see_a_chunk_received_processed_sent_or_failed() {
+        let mut bench = Bench::new(1);
+        bench.core.observing = true;
+        let mut hooks = |event| {
+            let mut effects = Vec::new();
+            bench.core.handle(Mono::ZERO, event, &mut effects);
+            let hook = |it: Effect| {
+                let Effect::Observe(Observation::Chunk(hook, event)) = it else { return None };
+                Some((hook, event.receipt.sequence, event.entries))
+            };
+            effects.into_iter().filter_map(hook).collect::<Vec<_>>()
+        };
+        let assign = |number| Event::Message(Message::Assign(assignment(number)));
+        assert_eq!(hooks(assign(1)), [(Hook::Received, 1, None)]);
+        let read = ChunkRead { receipt: assignment(1).chunks[0].receipt, entries: 6, bytes: 7, nanos: 8 };
+        let outcome = Outcome::Done { chunks: vec![read], segments: Vec::new(), nanos: 0, skips: Vec::new() };
+        let finished = hooks(Event::Finished(answer(&assignment(1), outcome)));
+        assert_eq!(finished, [(Hook::Processed, 1, Some(6)), (Hook::Sent, 1, Some(6))]);
+        hooks(assign(2));
+        let (kind, message) = (FailureKind::User, "no".to_owned());
+        let outcome = Outcome::Failed { kind, receipt: None, item: None, message, log_tail: Vec::new() };
+        let failed = hooks(Event::Finished(answer(&assignment(2), outcome)));
+        assert_eq!(failed, [(Hook::Failed, 2, None)], "the first of its task where nobody knows which");
     }
 }

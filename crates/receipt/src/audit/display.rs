@@ -66,7 +66,13 @@ impl Audit {
         }
         let read = replayed.aggregated.bytes.saturating_add(self.rows.aggregated.bytes);
         let bytes = replayed.bytes.saturating_add(self.rows.conceived.bytes);
-        format!("together with {}: {} of {} bytes read", named(&replayed.steps), Grouped(read), Grouped(bytes))
+        let mut text =
+            format!("together with {}: {} of {} bytes read", named(&replayed.steps), Grouped(read), Grouped(bytes));
+        let skipped = replayed.skipped.saturating_add(self.rows.skipped.entries);
+        if skipped > 0 {
+            text += &format!(", {} skipped", counted(skipped, "item"));
+        }
+        text
     }
 
     /// `balanced`, or what keeps it from that.
@@ -165,9 +171,6 @@ impl Audit {
             let (steps, receipts) = (named(&replayed.steps), counted(receipts, "receipt"));
             writeln!(f, "aggregated by {steps}: {receipts}, {} entries, {} bytes", Grouped(entries), Grouped(bytes))?;
             writeln!(f, "{}", self.together(replayed))?;
-            if replayed.skipped > 0 {
-                writeln!(f, "skipped by {steps}: {}", counted(replayed.skipped, "item"))?;
-            }
         }
         if !self.coverage.proven {
             return Ok(());

@@ -1,9 +1,11 @@
 //! What writes that fail, and crashes, leave.
 
+use std::error::Error as _;
 use std::path::Path;
 
 use super::Backend;
 use super::history::{Call, check};
+use crate::error::StoreError;
 use crate::plan::{Fault, FaultPlan};
 use crate::store::Durability::{self, Os, Synced};
 
@@ -52,7 +54,7 @@ fn synced_kinds() -> Vec<Call> {
 }
 
 /// Runs `calls` once for each write point, with `fault` there, until a run meets no fault any more.
-fn check_each_point(backend: &dyn Backend, path: &Path, fault: Fault, calls: &[Call]) -> Vec<crate::StoreError> {
+fn check_each_point(backend: &dyn Backend, path: &Path, fault: Fault, calls: &[Call]) -> Vec<StoreError> {
     check_each_point_and_openings(backend, path, fault, calls, 0)
 }
 
@@ -63,7 +65,7 @@ fn check_each_point_and_openings(
     fault: Fault,
     calls: &[Call],
     torn_openings: u64,
-) -> Vec<crate::StoreError> {
+) -> Vec<StoreError> {
     let mut errors = Vec::new();
     for point in 0..POINTS_MAX {
         let outcome =
@@ -78,17 +80,17 @@ fn check_each_point_and_openings(
     errors
 }
 
-/// A full disk is [`crate::StoreError::Full`], what was acknowledged stays, and the next call may succeed.
+/// A full disk is [`StoreError::Full`], what was acknowledged stays, and the next call may succeed.
 pub fn a_full_disk_is_said_and_loses_nothing(backend: &dyn Backend, path: &Path) {
     let errors = check_each_point(backend, path, Fault::Full, &all_kinds(Os));
-    assert!(errors.iter().any(crate::StoreError::is_full));
+    assert!(errors.iter().any(StoreError::is_full));
     assert!(errors.iter().all(|error| error.is_full() || error.is_poisoned()), "{errors:?}");
 }
 
 /// A refused access says what was being done, what was acknowledged stays, and the next call may succeed.
 pub fn a_refused_access_is_said_and_loses_nothing(backend: &dyn Backend, path: &Path) {
     let errors = check_each_point(backend, path, Fault::Permission, &all_kinds(Os));
-    assert!(errors.iter().any(crate::StoreError::is_permission_denied));
+    assert!(errors.iter().any(StoreError::is_permission_denied));
     assert!(errors.iter().all(|error| error.is_permission_denied() || error.is_poisoned()), "{errors:?}");
 }
 
@@ -96,7 +98,8 @@ pub fn a_refused_access_is_said_and_loses_nothing(backend: &dyn Backend, path: &
 pub fn a_failing_device_is_said_and_loses_nothing(backend: &dyn Backend, path: &Path) {
     for (name, durability) in [("synced", Synced), ("os", Os)] {
         let errors = check_each_point(backend, &path.join(name), Fault::Fail, &all_kinds(durability));
-        assert!(errors.iter().any(|error| error.to_string().contains("(injected)")), "{errors:?}");
+        let says_why = |error: &StoreError| error.source().is_some_and(|it| it.to_string().contains("(injected)"));
+        assert!(errors.iter().any(says_why), "{errors:?}");
     }
 }
 

@@ -9,7 +9,7 @@ use crate::codec::{CONTROL_BYTES_MAX, encode_to_vec};
 use crate::frame::{FRAME_BYTES_AIM, FrameDecoder, FrameEncoder, FrameError, HEADER_BYTES};
 use crate::message::{Assignment, Message, Payload, PayloadKind, TaskChunk};
 use crate::secret::FrameKey;
-use crate::stream::{Lane, MessageDecoder, MessageEncoder};
+use crate::stream::{Lane, MessageDecoder, MessageEncoder, MessageParts};
 
 fn assign(bodies: Vec<Bytes>) -> Message {
     let chunk = |(sequence, body)| TaskChunk {
@@ -53,6 +53,46 @@ fn large_messages_arrive_whole_with_every_option() {
         assert_eq!(encoder.traffic().messages, sizes.len() as u64);
         assert_eq!(encoder.traffic().wire_bytes < encoder.traffic().raw_bytes, level.is_some());
     }
+}
+
+#[test]
+fn frames_that_are_made_one_at_a_time_are_those_that_are_made_at_once() {
+    let key = FrameKey::new(&[3; 32]);
+    let sizes = [1, SHARED_BYTES_MIN, FRAME_BYTES_AIM - 1, FRAME_BYTES_AIM, 3 * FRAME_BYTES_AIM, 5_000_000];
+    for (level, key) in [(None, None), (Some(1), None), (None, Some(&key)), (Some(3), Some(&key))] {
+        let (mut whole, mut by_frames) = (encoder(level, key), encoder(level, key));
+        for size in sizes {
+            let message = assign(vec![pattern(size), Bytes::from_static(b"small"), pattern(size), pattern(size / 2)]);
+            let (mut wanted, mut out) = (BytesMut::new(), BytesMut::from(&b"before"[..]));
+            whole.push(&message, Lane::Data, &mut wanted).unwrap();
+            let mut parts = MessageParts::new(&message, Lane::Data).unwrap();
+            drop(message);
+            let mut before_bytes = out.len();
+            while by_frames.push_frame(&mut parts, &mut out).unwrap() {
+                assert!(out.len() - before_bytes <= FRAME_BYTES_AIM + 2 * HEADER_BYTES);
+                before_bytes = out.len();
+            }
+            assert!(out[6..] == wanted, "{size} bytes, level {level:?}");
+            assert_eq!(by_frames.traffic(), whole.traffic());
+        }
+    }
+}
+
+#[test]
+fn a_message_is_taken_apart_without_a_copy_of_its_large_bodies() {
+    let large = [pattern(SHARED_BYTES_MIN), pattern(5_000_000)];
+    let message = assign(vec![large[0].clone(), pattern(SHARED_BYTES_MIN - 1), large[1].clone()]);
+    let parts = MessageParts::new(&message, Lane::Data).unwrap();
+    let has = |body: &Bytes| parts.parts.iter().any(|it| it.as_ptr() == body.as_ptr() && it.len() == body.len());
+    assert!(large.iter().all(has));
+    assert_eq!(parts.parts.len(), 4, "what is small is together: {:?}", parts.parts.iter().map(Bytes::len));
+}
+
+#[test]
+fn a_message_over_its_lane_is_not_taken_apart() {
+    let message = Message::Goodbye("x".repeat(CONTROL_BYTES_MAX));
+    let error = MessageParts::new(&message, Lane::Control).unwrap_err();
+    assert!(matches!(error, FrameError::TooLarge { what: "message", .. }), "{error}");
 }
 
 #[test]
