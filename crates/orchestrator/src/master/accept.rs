@@ -168,12 +168,9 @@ impl MasterCore {
             run.ledger.drop_duplicate(receipt).ok();
         }
         self.totals.duplicates = self.totals.duplicates.saturating_add(1);
-        // The result that won may still be on its way into the journal. Until it is there nothing is acknowledged: this
-        // one comes again, or its worker is told when the step ends.
-        let settled = |it: &ReceiptId| run.known(it).is_none_or(|it| it.doing != Doing::Accepted);
-        if receipts.iter().all(settled) {
-            out.push(Effect::Send(node, Message::Ack(attempt)));
-        }
+        // What it lost to, another result or that a chunk was set aside, may still be on its way into the journal, and a crash
+        // would take that back.
+        self.acknowledge_when_durable(node, attempt, out);
         self.give_back(now, attempt, receipts);
     }
 

@@ -27,6 +27,8 @@ const ACCOUNTS_KEPT: usize = 16;
 pub(super) enum Then {
     /// A client's answer.
     Reply(RequestId, StepId),
+    /// A worker may let go of a result that lost.
+    Acknowledge(NodeId, Attempt),
     /// These chunks may be distributed.
     Distribute(std::ops::Range<u64>),
     /// This task counts.
@@ -257,6 +259,15 @@ impl MasterCore {
         }
     }
 
+    /// The worker may let go of this attempt's result once all that was decided so far is in the journal.
+    pub(super) fn acknowledge_when_durable(&mut self, node: NodeId, attempt: Attempt, out: &mut Vec<Effect>) {
+        if self.synced >= self.written {
+            out.push(Effect::Send(node, Message::Ack(attempt)));
+        } else {
+            self.then(self.written, Then::Acknowledge(node, attempt));
+        }
+    }
+
     /// Journals queue records, applies them, and tells of the changes of state.
     pub(super) fn apply_queue(&mut self, records: Vec<QueueRecord>, out: &mut Vec<Effect>) {
         for record in records {
@@ -339,6 +350,7 @@ impl MasterCore {
             for then in entry.remove() {
                 match then {
                     Then::Reply(request, step) => out.push(Effect::Reply(request, Ok(step))),
+                    Then::Acknowledge(node, attempt) => out.push(Effect::Send(node, Message::Ack(attempt))),
                     Then::Distribute(range) => {
                         if let Some(run) = self.run.as_mut() {
                             for sequence in range {

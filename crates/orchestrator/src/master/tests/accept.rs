@@ -4,6 +4,7 @@ use elastic_flow_wire::message::{Message, Outcome, SkippedItem};
 
 use super::super::effects::{Effect, Event};
 use super::{Bench, STEP, many_each, one_each, splits};
+use crate::config::Settings;
 use crate::journal::Record;
 
 fn done_records(bench: &Bench) -> usize {
@@ -29,6 +30,23 @@ fn a_second_result_for_a_chunk_is_dropped_counted_and_acknowledged_when_the_firs
     assert_eq!((bench.core.totals().duplicates, bench.core.totals().stale), (2, 0));
     assert_eq!(bench.core.audit(STEP).unwrap().rows.duplicate_dropped.receipts, 2);
     assert_eq!(done_records(&bench), 1);
+}
+
+#[test]
+fn a_result_that_lost_to_a_chunk_set_aside_is_acknowledged_when_that_is_durable() {
+    let settings = Settings { max_attempts: 1, ..many_each() };
+    let mut bench = Bench::running(settings, &[1], splits(0..2));
+    let lost = bench.attempt(1);
+    assert_eq!(bench.tasks[&1].1.chunks.len(), 2);
+    bench.lose(1);
+    assert_eq!(bench.join(2, 1), ["notice w2", "assign w2 #2 [0, 1]"]);
+    bench.syncs = false;
+    let failed = bench.failed(2, Some(0));
+    assert!(failed.contains(&"journal".to_owned()), "chunk 0 is set aside: {failed:?}");
+    bench.join(1, 1);
+    let acknowledged = format!("ack w1 #{}", lost.number);
+    assert!(!bench.done(1).contains(&acknowledged), "a crash could still take back that chunk 0 is set aside");
+    assert!(bench.sync().contains(&acknowledged));
 }
 
 #[test]
