@@ -86,6 +86,8 @@ pub struct WorkerCore {
     queued: VecDeque<Assignment>,
     working: BTreeMap<Attempt, Working>,
     held: BTreeMap<Attempt, Held>,
+    /// The newest attempt that was taken on.
+    newest: Option<Attempt>,
 }
 
 impl WorkerCore {
@@ -104,6 +106,7 @@ impl WorkerCore {
             queued: VecDeque::new(),
             working: BTreeMap::new(),
             held: BTreeMap::new(),
+            newest: None,
         }
     }
 
@@ -212,16 +215,20 @@ impl WorkerCore {
 
     fn on_assign(&mut self, assignment: Assignment, out: &mut Vec<Effect>) {
         let attempt = assignment.attempt;
-        if self.holding().any(|it| it == attempt) {
-            return; // told twice
+        // Attempts rise, and a link keeps its order: this one was told twice. Its first result may have been acknowledged by now, and
+        // a second one under the same name would be let go with it.
+        if Some(attempt) <= self.newest {
+            return;
         }
         if self.draining {
+            self.newest = Some(attempt);
             self.hand_back(assignment);
             return;
         }
         if !self.programs.contains_key(&assignment.step) {
             return; // its notice was lost: the heartbeat shows that the attempt is not here, and both come again
         }
+        self.newest = Some(attempt);
         if self.observing {
             for chunk in &assignment.chunks {
                 let event = self.event(chunk.receipt, None, chunk.payload.body.len() as u64, None);
@@ -490,6 +497,9 @@ mod tests {
         assert!(bench.assign(1).is_empty());
         bench.on(done(1));
         assert!(bench.assign(1).is_empty(), "not while its result is held");
+        bench.on(Event::Message(Message::Ack(Attempt { epoch: 1, number: 1 })));
+        assert!(bench.assign(1).is_empty(), "nor when it is let go");
+        assert_eq!(bench.assign(2), ["start 2"]);
     }
 
     #[test]
