@@ -9,7 +9,7 @@ use elastic_flow::orchestrator::journal::{DoneRecord, Record};
 use elastic_flow::orchestrator::{Cluster, Settings};
 use elastic_flow::receipt::{Attempt, NodeId, ReceiptId, StageId, StepId};
 use elastic_flow::wire::digest;
-use elastic_flow::wire::message::{ChunkRead, Segment};
+use elastic_flow::wire::message::{ChunkRead, ReadFrom, Segment};
 use elastic_flow_benches::programs;
 
 const CHUNKS: u64 = 1_000;
@@ -43,7 +43,13 @@ fn done() -> Record {
         node: "worker-1".to_owned(),
         incarnation: NodeId(1),
         chunks: (0..TASK_CHUNKS)
-            .map(|sequence| ChunkRead { receipt: receipt(sequence), entries: 1, bytes: 1 << 20, nanos: 1 })
+            .map(|sequence| ChunkRead {
+                receipt: receipt(sequence),
+                entries: 1,
+                bytes: 1 << 20,
+                nanos: 1,
+                from: ReadFrom::Place,
+            })
             .collect(),
         segments: vec![Segment { receipt: receipt(0), rows: 1, digest: digest(&body), body }],
         skips: Vec::new(),

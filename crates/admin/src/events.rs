@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use elastic_flow_orchestrator::api::{ClusterEvent, ClusterEventKind};
+use elastic_flow_orchestrator::api::ClusterEvent;
 use futures_util::{Stream, stream};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -139,7 +139,7 @@ impl<F: Face> Feed<F> {
                 return Some(to_event("gap", gap.to, &gap));
             }
             self.last = Some(event.number);
-            return Some(to_event(name_of(&event.kind), event.number, &event));
+            return Some(to_event(event.kind.name(), event.number, &event));
         }
     }
 
@@ -153,13 +153,4 @@ fn to_event<T: Serialize>(name: &str, number: u64, data: &T) -> Event {
     let event = Event::default().event(name).id(number.to_string());
     // Plain data with string keys always serialises.
     event.json_data(data).unwrap_or_default()
-}
-
-fn name_of(kind: &ClusterEventKind) -> &'static str {
-    match kind {
-        ClusterEventKind::Step { .. } => "step",
-        ClusterEventKind::Worker { .. } => "worker",
-        ClusterEventKind::Progress { .. } => "progress",
-        ClusterEventKind::Failure { .. } => "failure",
-    }
 }

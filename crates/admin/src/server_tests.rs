@@ -65,6 +65,7 @@ pub(crate) fn view(id: u64, label: Option<String>) -> StepView {
         reason: None,
         waiting_for: None,
         progress: None,
+        files: Vec::new(),
     }
 }
 

@@ -244,6 +244,9 @@ pub(crate) struct Submit {
     /// A text for people
     #[arg(long, value_name = "TEXT")]
     pub(crate) label: Option<String>,
+    /// Goes on without servers that are missing, where each_worker reads their disks; ends with exit code 4 and names them
+    #[arg(long)]
+    pub(crate) allow_missing_servers: bool,
     /// Waits for the end of the step, prints its result, and ends with its exit code
     #[arg(long)]
     pub(crate) wait: bool,

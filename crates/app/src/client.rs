@@ -226,6 +226,7 @@ fn concerns(kind: &ClusterEventKind, id: u64) -> bool {
     match kind {
         ClusterEventKind::Step { step, .. }
         | ClusterEventKind::Progress { step, .. }
+        | ClusterEventKind::Files { step, .. }
         | ClusterEventKind::Failure { step, .. } => step.0 == id,
         ClusterEventKind::Worker { .. } => false,
     }

@@ -64,6 +64,11 @@ pub(crate) fn inputs(program: &dyn Program, args: &StepArgs, params: &Params) ->
     Ok(inputs)
 }
 
+/// Inputs for a cluster on this machine: whatever its workers are, there is one disk.
+pub(crate) fn on_one_server(inputs: Inputs) -> Inputs {
+    inputs.into_iter().map(|(name, spec)| (name, spec.on_one_server())).collect()
+}
+
 /// Inputs for a master that runs elsewhere, or in another folder: paths are made absolute, and there is no standard input.
 #[cfg(feature = "admin")]
 pub(crate) fn for_another_process(inputs: Inputs, folder: &Path) -> Result<Inputs, Failure> {

@@ -156,6 +156,7 @@ mod tests {
             reason: None,
             waiting_for: waiting_for.map(str::to_owned),
             progress: Some(progress),
+            files: Vec::new(),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use elastic_flow_orchestrator::api::{DeadLetterView, ReceiptView, StepView, WorkerView};
+use elastic_flow_orchestrator::api::{DeadLetterView, FilesView, ReceiptView, StepView, WorkerView};
 
 use crate::output::{tame, time};
 use crate::progress::size;
@@ -60,6 +60,9 @@ pub(crate) fn step(out: &mut dyn Write, step: &StepView) -> io::Result<()> {
             line(name, &value)?;
         }
     }
+    for files in &step.files {
+        line("files", &files_line(files))?;
+    }
     if let Some(progress) = &step.progress {
         let all = if progress.source_exhausted { "" } else { " so far" };
         line("chunks", &format!("{} of {}{all}", progress.chunks_done, progress.chunks))?;
@@ -74,6 +77,19 @@ pub(crate) fn step(out: &mut dyn Write, step: &StepView) -> io::Result<()> {
     Ok(())
 }
 
+/// Which of a step's files a worker has.
+pub(crate) fn files_line(files: &FilesView) -> String {
+    let FilesView { worker, here, absent, message } = files;
+    match (here, absent) {
+        (here, 0) => format!("{worker} has all {here}"),
+        (0, absent) => format!("{worker} has none of {absent}: {message}"),
+        (here, absent) => format!("{worker} has {here}, and not {absent} more: {message}"),
+    }
+}
+
+const WORKER_HEADS: [&str; 9] =
+    ["NAME", "STATE", "ADDRESS", "BUSY", "OPEN CHUNKS", "MEMORY", "HEARD", "READ IN PLACE", "SHIPPED"];
+
 pub(crate) fn workers(out: &mut dyn Write, workers: &[WorkerView]) -> io::Result<()> {
     let rows: Vec<Vec<String>> = workers
         .iter()
@@ -81,7 +97,10 @@ pub(crate) fn workers(out: &mut dyn Write, workers: &[WorkerView]) -> io::Result
             let dash = || "-".to_owned();
             if !worker.joined {
                 let address = if worker.address.is_empty() { dash() } else { worker.address.clone() };
-                return vec![worker.name.clone(), "not joined".to_owned(), address, dash(), dash(), dash(), dash()];
+                let name = worker.name.clone();
+                let mut row = vec![name, "not joined".to_owned(), address];
+                row.resize_with(WORKER_HEADS.len(), dash);
+                return row;
             }
             let state = match (worker.same_build, worker.draining) {
                 (_, true) => "leaving",
@@ -96,10 +115,12 @@ pub(crate) fn workers(out: &mut dyn Write, workers: &[WorkerView]) -> io::Result
                 worker.open_chunks.to_string(),
                 size(worker.resident_bytes),
                 duration(worker.heartbeat_age_nanos),
+                size(worker.read_in_place_bytes),
+                size(worker.read_shipped_bytes),
             ]
         })
         .collect();
-    write(out, &["NAME", "STATE", "ADDRESS", "BUSY", "OPEN CHUNKS", "MEMORY", "HEARD"], &rows)
+    write(out, &WORKER_HEADS, &rows)
 }
 
 pub(crate) const RECEIPT_HEADS: [&str; 8] =

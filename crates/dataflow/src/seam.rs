@@ -139,6 +139,10 @@ pub struct SourcePart {
     pub length: Option<u64>,
     /// Source bytes that a unit of `length` counts for: 1 where it counts bytes.
     pub unit_bytes: u64,
+    /// The server on whose disk it lies, and which alone reads it; none for what the master can read.
+    pub server: Option<String>,
+    /// Whether that server was missing, so that nobody knows what it has.
+    pub missing: bool,
 }
 
 /// One chunk, freshly cut.

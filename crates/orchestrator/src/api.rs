@@ -38,6 +38,9 @@ pub struct Submission {
     #[serde(default)]
     #[cfg_attr(feature = "schema", schemars(length(min = 1, max = 256), regex(pattern = WITHOUT_CONTROLS)))]
     pub label: Option<String>,
+    /// Whether it goes on without what a missing server would have read (`EachWorker` inputs), and then completes with skips.
+    #[serde(default)]
+    pub allow_missing_servers: bool,
 }
 
 /// A step as `steps` and `step ID` show it.
@@ -74,6 +77,23 @@ pub struct StepView {
     pub waiting_for: Option<String>,
     /// How far it is; none before it starts.
     pub progress: Option<Progress>,
+    /// Which of its files the workers have, as each said before its first task.
+    #[serde(default)]
+    pub files: Vec<FilesView>,
+}
+
+/// Which of a step's files a worker has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct FilesView {
+    /// The worker's name.
+    pub worker: String,
+    /// Files that are there as they were at submission.
+    pub here: u32,
+    /// Files that are not, of those looked at: the master ships them, unless `source.read` says otherwise.
+    pub absent: u32,
+    /// What is wrong with the first of those; empty where there are none.
+    pub message: String,
 }
 
 /// How far a step is.
@@ -152,6 +172,12 @@ pub struct WorkerView {
     pub resident_bytes: u64,
     /// Nanoseconds since its last heartbeat.
     pub heartbeat_age_nanos: u64,
+    /// Bytes of accepted results that it read from files on its own disk, since it joined.
+    #[serde(default)]
+    pub read_in_place_bytes: u64,
+    /// Bytes of accepted results that the master had shipped to it, since it joined.
+    #[serde(default)]
+    pub read_shipped_bytes: u64,
 }
 
 /// The cluster in short.
@@ -342,6 +368,13 @@ pub enum ClusterEventKind {
         step: StepId,
         /// How far it is.
         progress: Progress,
+    },
+    /// A worker has looked which of the step's files it has, before its first task that reads any.
+    Files {
+        /// The step.
+        step: StepId,
+        /// What it found.
+        files: FilesView,
     },
     /// An attempt failed.
     Failure {

@@ -34,6 +34,18 @@ pub enum MethodKind {
     Custom(fn() -> Box<dyn crate::master::Distribute>),
 }
 
+/// How the files of a source that the master can read come to the workers. What lies on the disk of one server is read there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ReadFiles {
+    /// A worker reads a file where it has that very one; else the master ships its bytes.
+    #[default]
+    Auto,
+    /// Workers read them; a file that no worker has fails the step by name.
+    InPlace,
+    /// The master ships all of them, and workers look at no file.
+    Ship,
+}
+
 /// What the deciding code of a master needs to know.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
@@ -63,6 +75,10 @@ pub struct Settings {
     pub keep_payloads_always: bool,
     /// Whether a worker of another build may run chunks if plan and schema are equal.
     pub allow_mixed_builds: bool,
+    /// How files come to the workers.
+    pub read: ReadFiles,
+    /// The names of the workers that the cluster consists of: what each worker is to read is asked of these.
+    pub servers: Vec<String>,
 }
 
 impl Default for Settings {
@@ -81,6 +97,8 @@ impl Default for Settings {
             reconcile_after: Duration::from_secs(3),
             keep_payloads_always: false,
             allow_mixed_builds: false,
+            read: ReadFiles::default(),
+            servers: Vec::new(),
         }
     }
 }

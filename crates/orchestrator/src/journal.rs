@@ -239,7 +239,7 @@ fn decode_body<T: DeserializeOwned>(kind: u8, body: &[u8]) -> Result<T, RecordEr
 mod tests {
     use elastic_flow_dataflow::seam::Cover;
     use elastic_flow_queue::StepSpec;
-    use elastic_flow_wire::message::{ItemKind, KeptItem, Payload, PayloadKind};
+    use elastic_flow_wire::message::{ItemKind, KeptItem, Payload, PayloadKind, ReadFrom};
 
     use super::*;
 
@@ -257,7 +257,7 @@ mod tests {
             payload: Payload { kind: PayloadKind::Split, body: Bytes::from_static(b"ab") },
             repeatable: true,
         };
-        let read = ChunkRead { receipt: receipt(), entries: 5, bytes: 2, nanos: 9 };
+        let read = ChunkRead { receipt: receipt(), entries: 5, bytes: 2, nanos: 9, from: ReadFrom::Place };
         let segment = Segment { receipt: receipt(), rows: 1, digest: 7, body: Bytes::from_static(b"z") };
         let kept = KeptItem { kind: ItemKind::Text, length: 8, body: Bytes::from_static(b"no") };
         let skip = SkippedItem { receipt: receipt(), item: 3, error: "e".to_owned(), kept: Some(kept) };
@@ -269,7 +269,14 @@ mod tests {
                 Record::Plan(PlanRecord {
                     step: StepId(1),
                     plan: 8,
-                    parts: vec![SourcePart { input: 0, name: "f".to_owned(), length: Some(3), unit_bytes: 1 }],
+                    parts: vec![SourcePart {
+                        input: 0,
+                        name: "f".to_owned(),
+                        length: Some(3),
+                        unit_bytes: 1,
+                        server: None,
+                        missing: false,
+                    }],
                     build: 6,
                 }),
             ),

@@ -25,7 +25,9 @@ mod programs;
 pub mod worker;
 
 pub use api::{ApiError, Submission};
-pub use config::{ExpectedWorker, KeepPayloads, MasterConfig, MethodKind, NodeConfig, Settings, WorkerConfig};
+pub use config::{
+    ExpectedWorker, KeepPayloads, MasterConfig, MethodKind, NodeConfig, ReadFiles, Settings, WorkerConfig,
+};
 pub use error::StartError;
 pub use interceptor::{ChunkEvent, Counts, Interceptor, Interceptors};
 pub use local::{Cluster, Finished, RunError};

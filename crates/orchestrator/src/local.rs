@@ -182,7 +182,7 @@ impl Cluster {
 
     /// Other settings than the default ones.
     #[must_use]
-    pub const fn settings(mut self, settings: Settings) -> Self {
+    pub fn settings(mut self, settings: Settings) -> Self {
         self.settings = settings;
         self
     }
@@ -328,11 +328,12 @@ impl Nodes {
             on_failure: elastic_flow_queue::OnFailure::Continue,
             key: None,
             label: None,
+            allow_missing_servers: false,
         };
         let step = match source {
             Source::Items(items) => handle.submit_items(submission, items).await?,
             Source::Spec(spec) => {
-                submission.inputs = vec![("input".to_owned(), spec)];
+                submission.inputs = vec![("input".to_owned(), spec.on_one_server())];
                 handle.submit(submission).await?
             }
         };

@@ -152,6 +152,7 @@ impl Bench {
             on_failure: elastic_flow_queue::OnFailure::default(),
             key: None,
             label: None,
+            allow_missing_servers: false,
         }
     }
 

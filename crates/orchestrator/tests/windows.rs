@@ -216,6 +216,7 @@ fn submission(program: &str) -> Submission {
         on_failure: OnFailure::Continue,
         key: None,
         label: None,
+        allow_missing_servers: false,
     }
 }
 

@@ -80,6 +80,8 @@ pub struct StepSpec {
     pub label: Option<String>,
     /// The ended step whose missing or set-aside receipts this one runs.
     pub replay_of: Option<StepId>,
+    /// Whether it goes on without what a missing server would have read.
+    pub allow_missing_servers: bool,
 }
 
 impl StepSpec {
@@ -95,6 +97,7 @@ impl StepSpec {
             key: None,
             label: None,
             replay_of: None,
+            allow_missing_servers: false,
         }
     }
 
@@ -143,6 +146,7 @@ impl StepSpec {
             && self.key == other.key
             && self.label == other.label
             && self.replay_of == other.replay_of
+            && self.allow_missing_servers == other.allow_missing_servers
     }
 
     /// The bytes that this spec takes, near enough for a budget.
@@ -272,6 +276,7 @@ mod tests {
             StepSpec { key: Some("k".to_owned()), ..spec.clone() },
             StepSpec { label: Some("l".to_owned()), ..spec.clone() },
             StepSpec { replay_of: Some(StepId(1)), ..spec.clone() },
+            StepSpec { allow_missing_servers: true, ..spec.clone() },
         ] {
             assert!(!spec.same_content(&other), "{other:?}");
         }

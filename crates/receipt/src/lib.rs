@@ -22,8 +22,8 @@ mod station;
 mod text;
 
 pub use audit::{
-    Audit, Balance, Column, Coverage, CoverageFault, CoverageFaultKind, Earlier, InputPart, Listing, Mismatch,
-    NamedReceipt, NodeSum, PartCoverage, Replayed, Rows, audit,
+    Audit, Balance, Column, Coverage, CoverageFault, CoverageFaultKind, Earlier, Gap, InputPart, Listing, Mismatch,
+    NamedReceipt, NodeSum, PartCoverage, Replayed, Rows, WorkerReads, audit,
 };
 pub use id::{Attempt, NodeId, ReceiptId, StageId, StepId};
 pub use ledger::{Events, Filter, Ledger, LedgerError, Page, Receipt};

@@ -129,6 +129,8 @@ async fn take(link: &Link, places: &Places, message: Message, wire_bytes: u64) -
         | Message::Release(_)
         | Message::Result(_)
         | Message::Holding(_)
+        | Message::Look(_)
+        | Message::Found(_)
         | Message::Draining => Arc::clone(&places.commands).acquire_owned().await.ok(),
     };
     let Some(place) = place else {

@@ -31,6 +31,10 @@ pub enum MessageKind {
     Goodbye,
     /// [`Message::Holding`].
     Holding,
+    /// [`Message::Look`].
+    Look,
+    /// [`Message::Found`].
+    Found,
 }
 
 impl MessageKind {
@@ -49,6 +53,8 @@ impl MessageKind {
             Message::Draining => Self::Draining,
             Message::Goodbye(_) => Self::Goodbye,
             Message::Holding(_) => Self::Holding,
+            Message::Look(_) => Self::Look,
+            Message::Found(_) => Self::Found,
         }
     }
 
@@ -56,7 +62,7 @@ impl MessageKind {
     #[must_use]
     pub const fn lane(self) -> Lane {
         match self {
-            Self::Notice | Self::Assign | Self::Result | Self::Holding => Lane::Data,
+            Self::Notice | Self::Assign | Self::Result | Self::Holding | Self::Look | Self::Found => Lane::Data,
             Self::Ack
             | Self::Revoke
             | Self::Release
@@ -71,11 +77,17 @@ impl MessageKind {
     #[must_use]
     pub const fn allowed(self, role: Role) -> bool {
         match role {
-            Role::Master => !matches!(self, Self::Result | Self::Draining | Self::Holding),
+            Role::Master => !matches!(self, Self::Result | Self::Draining | Self::Holding | Self::Found),
             Role::Worker => {
                 matches!(
                     self,
-                    Self::Result | Self::Heartbeat | Self::Credit | Self::Draining | Self::Goodbye | Self::Holding
+                    Self::Result
+                        | Self::Heartbeat
+                        | Self::Credit
+                        | Self::Draining
+                        | Self::Goodbye
+                        | Self::Holding
+                        | Self::Found
                 )
             }
             Role::Client => false,
@@ -97,6 +109,8 @@ impl MessageKind {
             Self::Draining => "draining",
             Self::Goodbye => "goodbye",
             Self::Holding => "holding",
+            Self::Look => "look",
+            Self::Found => "found",
         }
     }
 }
@@ -125,12 +139,14 @@ mod tests {
             MessageKind::Draining,
             MessageKind::Goodbye,
             MessageKind::Holding,
+            MessageKind::Look,
+            MessageKind::Found,
         ];
         let may = |role| all.iter().filter(|kind| kind.allowed(role)).map(|kind| kind.label()).collect::<Vec<_>>();
-        assert_eq!(may(Role::Worker), ["result", "heartbeat", "credit", "draining", "goodbye", "holding"]);
+        assert_eq!(may(Role::Worker), ["result", "heartbeat", "credit", "draining", "goodbye", "holding", "found"]);
         assert_eq!(
             may(Role::Master),
-            ["notice", "assign", "ack", "revoke", "release", "heartbeat", "credit", "goodbye"]
+            ["notice", "assign", "ack", "revoke", "release", "heartbeat", "credit", "goodbye", "look"]
         );
         assert!(may(Role::Client).is_empty());
     }

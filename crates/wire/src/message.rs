@@ -72,6 +72,17 @@ pub struct Assignment {
     pub chunks: Vec<TaskChunk>,
 }
 
+/// Where what a task read of a chunk came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReadFrom {
+    /// Nowhere: the numbers of a range.
+    Nowhere,
+    /// Files on the disk of the worker.
+    Place,
+    /// The task itself, which brought the bytes along.
+    Task,
+}
+
 /// What a task read of one chunk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChunkRead {
@@ -83,6 +94,8 @@ pub struct ChunkRead {
     pub bytes: u64,
     /// Nanoseconds spent on it.
     pub nanos: u64,
+    /// Where it came from.
+    pub from: ReadFrom,
 }
 
 /// A part of a task's output: for one chunk where order matters, for the whole task where it was combined.
@@ -121,6 +134,8 @@ pub enum FailureKind {
     Fail,
     /// Of one task alone more items were skipped than may be of the whole step.
     Skips,
+    /// The server that alone could read it is missing, and the step goes on without.
+    Missing,
 }
 
 /// What the bytes of a skipped item are.
@@ -238,6 +253,32 @@ pub struct Pulse {
     pub metrics: String,
 }
 
+/// What a worker is asked about files before it is given a task that reads them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Look {
+    /// The step.
+    pub step: StepId,
+    /// Files of its source, or globs: opaque here, given meaning by the dataflow layer.
+    #[serde(with = "crate::body")]
+    pub question: Bytes,
+}
+
+/// What a worker found when it looked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    /// The step.
+    pub step: StepId,
+    /// How many of the files that it was asked about are here, as they were at submission.
+    pub here: u32,
+    /// The parts of the source whose files are not.
+    pub absent: Vec<u32>,
+    /// What is wrong with the first of them, or why it could not look. For people; empty where nothing is.
+    pub message: String,
+    /// What the globs match on its disk: opaque here; empty if it was asked about none, or could not look.
+    #[serde(with = "crate::body")]
+    pub listed: Bytes,
+}
+
 /// Everything that peers say to each other after the handshake.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Message {
@@ -263,4 +304,8 @@ pub enum Message {
     Goodbye(String),
     /// Worker to master, first of all on a new link: what it has of earlier ones, so that none of it is given out again.
     Holding(Vec<HeldTask>),
+    /// Master to worker: look for these files.
+    Look(Look),
+    /// Worker to master: the answer.
+    Found(Found),
 }

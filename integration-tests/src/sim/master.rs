@@ -8,18 +8,20 @@ use elastic_flow_dataflow::seam::{Cover, Cut, SourcePart};
 use elastic_flow_orchestrator::config::Settings;
 use elastic_flow_orchestrator::journal::{ClusterRecord, Record};
 use elastic_flow_orchestrator::master::{
-    Account, Before, CoreConfig, Effect, Event, Joined, LeastOpenReceipts, MasterCore, Opened, Recovery, RoundRobin,
+    Account, CoreConfig, Effect, Event, Joined, LeastOpenReceipts, MasterCore, Open, Opened, Recovery, RoundRobin,
 };
 use elastic_flow_queue::{StepSpec, StepState};
 use elastic_flow_receipt::{NodeId, ReceiptId, StepId};
 use elastic_flow_wire::message::{Payload, PayloadKind, Segment};
 use std::sync::Arc;
 
-use super::plan::Bug;
+use super::plan::{Bug, Lies, StepPlan};
 use super::world::{What, World};
 
 /// Items, and bytes, of every chunk.
 pub(super) const ENTRIES: u64 = 10;
+/// The source of a step whose servers have said what they have.
+const EXPANDED: &[u8] = b"expanded";
 /// Builds of all nodes.
 const BUILD: u128 = 7;
 
@@ -77,6 +79,11 @@ fn spec(index: usize) -> StepSpec {
     }
 }
 
+/// The name of a worker's server.
+pub(super) fn server(index: usize) -> String {
+    format!("w{index}")
+}
+
 fn index_of(spec: &StepSpec) -> usize {
     spec.params.first().and_then(|(_, it)| it.parse().ok()).unwrap_or(0)
 }
@@ -97,7 +104,11 @@ impl World {
         let cluster = Record::Cluster(ClusterRecord { incarnation: 1, epoch });
         self.disk.journal.push(cluster.encode().map_err(|it| it.to_string())?);
         let config = CoreConfig {
-            settings: Settings { retry_backoff: std::time::Duration::from_millis(20), ..Settings::default() },
+            settings: Settings {
+                retry_backoff: std::time::Duration::from_millis(20),
+                servers: (0..self.plan.workers).map(server).collect(),
+                ..Settings::default()
+            },
             build: BUILD,
             name: "master".to_owned(),
             method: if self.plan.sync_ms.is_multiple_of(2) {
@@ -231,7 +242,7 @@ impl World {
                         self.send(link, What::ToWorker { link, index, message: Box::new(message) });
                     }
                 }
-                Effect::Open(open) => self.open(open.step, &open.spec, &open.cut_before),
+                Effect::Open(open) => self.open(&open)?,
                 Effect::Cut { step, chunks, .. } => self.cut(step, chunks),
                 Effect::Ship(receipt, payload) => {
                     let payload = Payload { kind: PayloadKind::Bytes, ..payload };
@@ -263,10 +274,25 @@ impl World {
         Ok(())
     }
 
-    fn open(&mut self, step: StepId, spec: &StepSpec, cut_before: &[Before]) {
-        let index = index_of(spec);
+    fn open(&mut self, open: &Open) -> Result<(), String> {
+        let Open { step, spec, cut_before, answers, source, .. } = open;
+        let (step, index) = (*step, index_of(spec));
         let plan = &self.plan.steps[index];
-        let length = Some(plan.chunks * ENTRIES);
+        let on_servers = plan.lies == Lies::OnServers;
+        let Some(life) = self.master.as_ref().map(|it| it.life) else { return Ok(()) };
+        if on_servers && answers.is_empty() && source != EXPANDED {
+            if !cut_before.is_empty() {
+                return Err(format!("{step} was cut before its servers said what they have"));
+            }
+            let event = Event::AskServers(step, Bytes::from_static(b"what is yours?"));
+            self.later(1, 50, What::MasterEvent { life, event: Box::new(event) });
+            return Ok(());
+        }
+        if on_servers && !answers.is_empty() && answers.len() != self.plan.workers {
+            return Err(format!("{step} is opened with the answers of {} servers", answers.len()));
+        }
+        let question = matches!(plan.lies, Lies::Files(_)).then(|| Bytes::from_static(b"is it there?"));
+        let parts = self.parts(index);
         let refilled: Vec<(ReceiptId, Payload)> = cut_before
             .iter()
             .filter(|it| it.wanted)
@@ -277,21 +303,44 @@ impl World {
             .collect();
         let opened = Opened {
             plan: 1,
-            parts: vec![SourcePart { input: 0, name: format!("step {index}"), length, unit_bytes: 1 }],
+            parts,
             replays: Vec::new(),
             cuts: true,
             refilled,
-            source: Bytes::new(),
+            source: if on_servers { Bytes::from_static(EXPANDED) } else { Bytes::new() },
             cut_earlier: Vec::new(),
             earlier: None,
+            expanded: !answers.is_empty(),
+            question,
         };
-        let Some(master) = self.master.as_mut() else { return };
+        let Some(master) = self.master.as_mut() else { return Ok(()) };
         master.cut = cut_before.len() as u64;
         if cut_before.is_empty() {
             master.aggregate.clear();
         }
-        let life = master.life;
         self.later(1, 50, What::MasterEvent { life, event: Box::new(Event::Opened(step, Ok(opened))) });
+        Ok(())
+    }
+
+    /// The parts of a step's source: one, or one a server, to which its chunks belong in turn.
+    fn parts(&self, index: usize) -> Vec<SourcePart> {
+        let StepPlan { chunks, lies, .. } = self.plan.steps[index];
+        let workers = self.plan.workers as u64;
+        let part = |name: String, chunks: u64, server| SourcePart {
+            input: 0,
+            name,
+            length: Some(chunks * ENTRIES),
+            unit_bytes: 1,
+            server,
+            missing: false,
+        };
+        if lies != Lies::OnServers {
+            return vec![part(format!("step {index}"), chunks, None)];
+        }
+        let own = |worker: u64| chunks / workers + u64::from(worker < chunks % workers);
+        let of =
+            |worker: usize| part(format!("{}:step {index}", server(worker)), own(worker as u64), Some(server(worker)));
+        (0..self.plan.workers).map(of).collect()
     }
 
     fn cut(&mut self, step: StepId, chunks: u32) {
@@ -300,11 +349,21 @@ impl World {
         let plan = &self.plan.steps[index];
         let end = plan.chunks.min(master.cut + u64::from(chunks));
         let kind = if plan.shipped { PayloadKind::Items } else { PayloadKind::Split };
+        let (lies, workers) = (plan.lies, self.plan.workers as u64);
+        let cover = |number: u64| match lies {
+            Lies::OnServers => Cover {
+                part: u32::try_from(number % workers).unwrap_or(0),
+                offset: number / workers * ENTRIES,
+                length: ENTRIES,
+            },
+            _ => Cover { part: 0, offset: number * ENTRIES, length: ENTRIES },
+        };
         let cuts: Vec<Cut> = (master.cut..end)
             .map(|number| Cut {
                 input: 0,
-                covers: vec![Cover { part: 0, offset: number * ENTRIES, length: ENTRIES }],
-                entries: Some(ENTRIES),
+                covers: vec![cover(number)],
+                // Lines are not counted before they are read.
+                entries: (lies == Lies::Nowhere).then_some(ENTRIES),
                 bytes: ENTRIES,
                 payload: Payload { kind, body: body(index, number) },
                 repeatable: true,

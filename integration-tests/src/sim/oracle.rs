@@ -254,7 +254,7 @@ mod tests {
     use elastic_flow_orchestrator::journal::{DoneRecord, SetAsideRecord};
     use elastic_flow_queue::{QueueRecord, StepEvent, StepSpec};
     use elastic_flow_receipt::{NodeId, StageId};
-    use elastic_flow_wire::message::{ChunkRead, FailureKind};
+    use elastic_flow_wire::message::{ChunkRead, FailureKind, ReadFrom};
 
     use super::*;
 
@@ -269,7 +269,8 @@ mod tests {
     }
 
     fn done(number: u64, chunks: &[u64]) -> Record {
-        let read = |it: &u64| ChunkRead { receipt: receipt(*it), entries: 1, bytes: 1, nanos: 1 };
+        let read =
+            |it: &u64| ChunkRead { receipt: receipt(*it), entries: 1, bytes: 1, nanos: 1, from: ReadFrom::Place };
         Record::Done(DoneRecord {
             step: STEP,
             attempt: attempt(number),

@@ -46,6 +46,17 @@ impl Bug {
     }
 }
 
+/// Where the source of a step lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lies {
+    /// Nowhere: its chunks bring all that they need.
+    Nowhere,
+    /// In files, of which a worker lacks some with this many per mille.
+    Files(u32),
+    /// On the disks of the servers, each of which alone reads its own.
+    OnServers,
+}
+
 /// A step of a run.
 #[derive(Debug, Clone)]
 pub(super) struct StepPlan {
@@ -53,6 +64,8 @@ pub(super) struct StepPlan {
     pub(super) chunks: u64,
     /// Whether its chunks are shipped with their payload.
     pub(super) shipped: bool,
+    /// Where its source lies; only that of one whose chunks are not shipped lies anywhere.
+    pub(super) lies: Lies,
     /// Chunks on which user code always fails.
     pub(super) poison: Vec<u64>,
     /// Per mille of the attempts on the other chunks that fail.
@@ -119,9 +132,16 @@ impl RunPlan {
 fn step(rng: &mut SeededRng, index: u64, faulty_ms: u64) -> StepPlan {
     let chunks = if rng.chance(0.1) { rng.below(3) } else { 1 + rng.below(60) };
     let poison = if rng.chance(0.2) && chunks > 0 { vec![rng.below(chunks)] } else { Vec::new() };
+    let shipped = rng.chance(0.5);
+    let lies = match rng.below(3) {
+        0 if !shipped => Lies::Files(few(rng, 1_000)),
+        1 if !shipped => Lies::OnServers,
+        _ => Lies::Nowhere,
+    };
     StepPlan {
         chunks,
-        shipped: rng.chance(0.5),
+        shipped,
+        lies,
         poison,
         flaky: if rng.chance(0.3) { few(rng, 200) } else { 0 },
         at_ms: if index == 0 { 0 } else { rng.below(faulty_ms) },

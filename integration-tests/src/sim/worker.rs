@@ -3,9 +3,12 @@
 use elastic_flow_clock::Mono;
 use elastic_flow_orchestrator::worker::{Effect, Event, WorkerCore, answer};
 use elastic_flow_receipt::NodeId;
-use elastic_flow_wire::message::{Assignment, ChunkRead, FailureKind, Message, Outcome, Pulse, Segment, TaskResult};
+use elastic_flow_wire::message::{
+    Assignment, ChunkRead, FailureKind, Found, Look, Message, Outcome, Pulse, ReadFrom, Segment, TaskResult,
+};
 
-use super::master::{ENTRIES, read_body};
+use super::master::{ENTRIES, read_body, server};
+use super::plan::Lies;
 use super::world::{Ids, What, World};
 
 /// A worker that is up.
@@ -32,6 +35,10 @@ impl World {
                     let event = Event::Prepared(notice.step, Ok(()));
                     self.later(1, 20, What::WorkerEvent { index, life, event: Box::new(event) });
                 }
+                Effect::Look(look) => {
+                    let found = self.look(&look);
+                    self.later(1, 200, What::WorkerEvent { index, life, event: Box::new(Event::Found(found)) });
+                }
                 Effect::Start(assignment) => {
                     let result = self.work(&assignment);
                     let most = self.plan.work_ms;
@@ -46,6 +53,17 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// Looks for files: those of a step may be there, or may not.
+    fn look(&mut self, look: &Look) -> Found {
+        let lies = self.plan.steps.iter().zip(0..).find(|(_, index)| self.submitted.get(index) == Some(&look.step));
+        let absent = match lies.map(|(plan, _)| plan.lies) {
+            Some(Lies::Files(lacking)) if self.rng.per_mille(lacking) => vec![0],
+            _ => Vec::new(),
+        };
+        let listed = bytes::Bytes::from_static(b"mine");
+        Found { step: look.step, here: 1, absent, message: String::new(), listed }
     }
 
     /// Runs user code: reads every chunk of the task, or fails on one.
@@ -78,7 +96,13 @@ impl World {
                 );
             }
             numbers.push(number);
-            chunks.push(ChunkRead { receipt: chunk.receipt, entries: ENTRIES, bytes: ENTRIES, nanos: 1 });
+            chunks.push(ChunkRead {
+                receipt: chunk.receipt,
+                entries: ENTRIES,
+                bytes: ENTRIES,
+                nanos: 1,
+                from: ReadFrom::Place,
+            });
         }
         let body = bytes::Bytes::from(elastic_flow_wire::encode_to_vec(&numbers).unwrap_or_default());
         let receipt = assignment.chunks[0].receipt;
@@ -91,8 +115,7 @@ impl World {
             return;
         }
         let life = self.fresh_life();
-        let core =
-            WorkerCore::new(format!("w{index}"), self.plan.slots as usize, std::time::Duration::from_secs(2), false);
+        let core = WorkerCore::new(server(index), self.plan.slots as usize, std::time::Duration::from_secs(2), false);
         let node = Ids::node(index, life);
         self.workers[index] = Some(WorkerSim { core, node, life, link: None, frozen_until: Mono::ZERO });
         self.later(0, 50, What::Connect { index, life });

@@ -226,6 +226,7 @@ impl World {
                 self.master_event(master::Event::Pulse { node, holding })
             }
             Message::Draining => self.master_event(master::Event::NodeDraining(node)),
+            Message::Found(found) => self.master_event(master::Event::Found(node, found)),
             Message::Holding(tasks) => self.master_event(master::Event::Holding(node, tasks)),
             _ => Ok(()),
         }

@@ -52,6 +52,7 @@ pub(crate) fn submit(app: &App, common: &Common, args: &Submit) -> Result<u8, Fa
         },
         key: args.key.clone(),
         label: args.label.clone(),
+        allow_missing_servers: args.allow_missing_servers,
     };
     let view: StepView = client.post("/steps", &submission)?;
     if args.wait {

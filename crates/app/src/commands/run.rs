@@ -45,11 +45,12 @@ pub(crate) fn run(app: &App, common: &Common, args: &Args) -> Result<u8, Failure
     let params = inputs::params(program.as_ref(), &args.step.params)?;
     let submission = Submission {
         program: program.name().to_owned(),
-        inputs: inputs::inputs(program.as_ref(), &args.step, &params)?,
+        inputs: inputs::on_one_server(inputs::inputs(program.as_ref(), &args.step, &params)?),
         params: params.to_pairs(),
         on_failure: OnFailure::Continue,
         key: None,
         label: None,
+        allow_missing_servers: false,
     };
     let destination = Destination::parse(&args.output)?;
     context.start_log("warn", matches!(common.log_format, LogFormat::Json).then_some("master"))?;

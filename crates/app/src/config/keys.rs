@@ -77,7 +77,7 @@ static KEYS: &[Key] = &[
     set!("distribute.allow_mixed_builds", settings.allow_mixed_builds),
     Key { name: "distribute.open_per_worker", effect: Effect::Renamed("distribute.open_per_slot") },
     later!("distribute.master_works", "start a worker beside the master"),
-    later!("source.read", "a worker reads a file where it has that very one, and the master ships it elsewhere"),
+    set!("source.read", settings.read),
     set!("source.data_roots", some data_roots),
     later!("memory.budget", "chunks in flight are bounded by distribute.chunk_bytes and distribute.open_per_slot"),
     set!("store.url", some store.url),

@@ -10,7 +10,7 @@ use serde::de::IntoDeserializer;
 use serde::de::value::{Error as ValueError, StrDeserializer};
 use toml::Value;
 
-use elastic_flow_orchestrator::KeepPayloads;
+use elastic_flow_orchestrator::{KeepPayloads, ReadFiles};
 
 /// A value as it was found.
 #[derive(Debug, Clone, PartialEq)]
@@ -238,6 +238,13 @@ macro_rules! words {
 }
 
 words!(Durability, "\"synced\" or \"os\"", "synced" => Self::Synced, "os" => Self::Os);
+words!(
+    ReadFiles,
+    "\"auto\", \"in-place\" or \"ship\"",
+    "auto" => Self::Auto,
+    "in-place" => Self::InPlace,
+    "ship" => Self::Ship
+);
 words!(KeepPayloads, "\"unfinished\" or \"always\"", "unfinished" => Self::Unfinished, "always" => Self::Always);
 
 #[cfg(test)]

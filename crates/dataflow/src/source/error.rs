@@ -12,7 +12,10 @@ use elastic_flow_wire::message::FailureKind;
 #[non_exhaustive]
 pub enum SourceError {
     /// A command-line text does not name a source.
-    #[error("{text:?} is not a source: {reason}; give a path, a glob, `-`, `range:START..END` or `registered:NAME`")]
+    #[error(
+        "{text:?} is not a source: {reason}; give a path, a glob, `-`, `range:START..END`, \
+         `registered:NAME` or `each_worker:GLOB`"
+    )]
     Spec {
         /// What was given.
         text: String,
@@ -51,6 +54,14 @@ pub enum SourceError {
     )]
     NotRegular {
         /// The special file.
+        path: String,
+    },
+    /// A path that other servers are to expand starts from a folder that they do not know.
+    #[error(
+        "{path:?} does not start with `/`, and other servers do not know the folder that it starts from; write it in full"
+    )]
+    NotAbsolute {
+        /// The path or glob.
         path: String,
     },
     /// A path cannot travel in a step.
@@ -227,6 +238,23 @@ pub enum SourceError {
         /// The limit.
         limit_bytes: u64,
     },
+    /// A window would have to read a file that is on another server.
+    #[error(
+        "the window {window:?} cannot be looked for in {name}, which its server alone can read; leave distribute.window out, and \
+         submit the step again"
+    )]
+    WindowElsewhere {
+        /// The window.
+        window: String,
+        /// The file, with its server.
+        name: String,
+    },
+    /// What is on the disks of the servers is not known yet.
+    #[error("nobody has asked the servers yet what {name} is: a bug")]
+    NotExpanded {
+        /// What is to be expanded.
+        name: String,
+    },
     /// Chunks of an earlier life do not fit the source.
     #[error("the chunks on record do not fit the source {name}; submit the step again")]
     BordersDoNotFit {
@@ -259,6 +287,7 @@ impl SourceError {
             | Self::NothingMatches { .. }
             | Self::Directory { .. }
             | Self::NotRegular { .. }
+            | Self::NotAbsolute { .. }
             | Self::PathNotUtf8 { .. }
             | Self::Open { .. }
             | Self::OutsideRoots { .. }
@@ -270,6 +299,8 @@ impl SourceError {
             | Self::NotDeterministic { .. }
             | Self::NotRegistered { .. }
             | Self::WindowType { .. }
+            | Self::WindowElsewhere { .. }
+            | Self::NotExpanded { .. }
             | Self::BordersDoNotFit { .. }
             | Self::TooMany { .. } => FailureKind::Source,
         }

@@ -25,7 +25,8 @@ pub struct FileAtSubmission {
     pub path: String,
     /// The size in bytes; what was appended since is not read.
     pub length: u64,
-    /// Nanoseconds since 1970 of the last modification: for the audit's notes, decides nothing.
+    /// Nanoseconds since 1970 of the last modification: for the audit's notes, and decides only where the server that noted it
+    /// reads the file as well.
     pub modified_nanos: i64,
     /// Digest of the ends of the first `length` bytes.
     pub ends: u64,
@@ -129,6 +130,11 @@ impl Stamp {
     pub(super) fn of(file: &File) -> io::Result<Self> {
         let metadata = file.metadata()?;
         Ok(Self { length: metadata.len(), modified_nanos: modified_nanos(&metadata) })
+    }
+
+    /// Whether a file has the size and the time that it had at submission, on the host that noted them.
+    pub(super) const fn is_of(&self, file: &FileAtSubmission) -> bool {
+        self.length == file.length && self.modified_nanos == file.modified_nanos
     }
 }
 

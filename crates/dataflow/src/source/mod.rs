@@ -4,6 +4,7 @@
 //!
 //! - [`SourceSpec`] is what a submitter names. [`ResolvedSource`] is what was there then: every file with size and a digest
 //!   of its ends. It is journalled with the step.
+//! - What lies on the disks of the servers alone is filled in when the step starts, by what they answer to [`look()`].
 //! - [`SourceCutter`] cuts it lazily into chunks, at byte offsets, without reading the files. It resumes behind the chunks
 //!   of an earlier life. With a [`Window`] it reads on from each offset to where the window lets a chunk end.
 //! - [`DataRoots`] keep a worker to the folders that it may read; [`open()`] then reads a chunk where its task runs: the lines that *start* in its stretch, in blocks. A file that is not the
@@ -21,6 +22,7 @@ mod encoded;
 mod error;
 mod feed;
 mod identity;
+mod look;
 mod open;
 mod payload;
 mod resolve;
@@ -39,6 +41,7 @@ pub use encoded::EncodedItems;
 pub use error::SourceError;
 pub use feed::{Blocks, Feed, ItemBatches, OpenFailure, RANGE_ITEM_BYTES};
 pub use identity::FileAtSubmission;
+pub use look::{Seen, look};
 pub use open::{open, ship};
 pub use resolve::{Grown, PartData, ResolvedPart, ResolvedSource};
 pub use roots::DataRoots;

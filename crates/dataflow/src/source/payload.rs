@@ -37,8 +37,11 @@ pub(super) struct FileSlice {
     pub(super) offset: u64,
     /// Bytes.
     pub(super) length: u64,
-    /// Digest of the stretch's ends when it was cut; none if the file was not the one of the submission then.
+    /// Digest of the stretch's ends when it was cut; none if the file was not the one of the submission then, or lies on a server.
     pub(super) ends: Option<u64>,
+    /// The server that the file is on, where only that one reads it: the master could not look at the stretch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) server: Option<String>,
 }
 
 impl FileSlice {
@@ -56,6 +59,9 @@ impl FileSlice {
     /// None is no error here: readers then answer that they do not have the file, and shipping it fails with what became
     /// of it.
     pub(super) fn vouch(&self) -> Option<u64> {
+        if self.server.is_some() {
+            return None;
+        }
         if self.is_whole() {
             return Some(self.file.ends);
         }

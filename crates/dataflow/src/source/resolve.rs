@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{self, Path};
 
-use glob::{MatchOptions, glob_with};
+use glob::{MatchOptions, Pattern, PatternError, glob_with};
 use serde::{Deserialize, Serialize};
 
 use super::identity::{FileAtSubmission, modified_nanos};
@@ -52,6 +52,25 @@ pub enum PartData {
     },
     /// The items of an iterator that the caller handed over.
     OneShot,
+    /// The lines of what these match on the disk of each server: not known yet.
+    EachWorker {
+        /// Absolute paths and globs.
+        globs: Vec<String>,
+    },
+    /// The lines of a file on the disk of one server, which alone reads it.
+    FileOn {
+        /// The server's name.
+        server: String,
+        /// The file, as the server found it when the step started.
+        file: FileAtSubmission,
+    },
+    /// What a server would have had that was missing.
+    Missing {
+        /// The server's name.
+        server: String,
+        /// What was to be expanded there.
+        globs: Vec<String>,
+    },
 }
 
 /// A file that has more bytes now than at submission.
@@ -83,6 +102,10 @@ impl ResolvedSource {
                 SourceSpec::Range { start, end } => push(PartData::Range { start: *start, end: *end.max(start) }),
                 SourceSpec::Registered { name } => push(PartData::Registered { name: name.clone() }),
                 SourceSpec::OneShot => push(PartData::OneShot),
+                SourceSpec::EachWorker { globs } => {
+                    globs.iter().try_for_each(|glob| check_glob(glob))?;
+                    push(PartData::EachWorker { globs: globs.clone() });
+                }
             }
         }
         if u32::try_from(parts.len()).is_err() {
@@ -137,16 +160,34 @@ impl ResolvedSource {
 }
 
 impl ResolvedPart {
-    fn source_part(&self) -> SourcePart {
+    /// Whether one chunk may hold lines of both: files of one input in one place.
+    pub(super) fn is_beside(&self, other: &Self) -> bool {
+        let place = |part: &Self| match &part.data {
+            PartData::File(_) => Some(None),
+            PartData::FileOn { server, .. } => Some(Some(server.clone())),
+            _ => None,
+        };
+        self.input == other.input && place(self) == place(other)
+    }
+
+    pub(super) fn source_part(&self) -> SourcePart {
+        let server = match &self.data {
+            PartData::FileOn { server, .. } | PartData::Missing { server, .. } => Some(server.clone()),
+            _ => None,
+        };
         let (name, length) = match &self.data {
             PartData::File(file) => (file.path.clone(), Some(file.length)),
             PartData::StandardInput => ("standard input".to_owned(), None),
             PartData::Range { start, end } => (format!("range {start}..{end}"), Some(end.saturating_sub(*start))),
             PartData::Registered { name } => (format!("registered source {name}"), None),
             PartData::OneShot => ("iterator of the caller".to_owned(), None),
+            PartData::EachWorker { globs } => (format!("each_worker:{}", globs.join(" ")), None),
+            PartData::FileOn { server, file } => (format!("{server}:{}", file.path), Some(file.length)),
+            PartData::Missing { server, globs } => (format!("{server}:{}", globs.join(" ")), None),
         };
+        let missing = matches!(self.data, PartData::Missing { .. });
         let unit_bytes = if matches!(self.data, PartData::Range { .. }) { RANGE_ITEM_BYTES } else { 1 };
-        SourcePart { input: self.input, name, length, unit_bytes }
+        SourcePart { input: self.input, name, length, unit_bytes, server, missing }
     }
 }
 
@@ -157,7 +198,9 @@ fn resolve_lines(paths: &[String], push: &mut impl FnMut(PartData)) -> Result<()
         // A path that exists is no glob, whatever its characters.
         if text == STANDARD_INPUT {
         } else if text.contains(['*', '?', '[']) && fs::symlink_metadata(text).is_err() {
-            expand(text, &mut files)?;
+            if !expand(text, &mut files)? {
+                return Err(SourceError::NothingMatches { pattern: text.clone() });
+            }
         } else {
             files.insert(absolute(Path::new(text))?);
         }
@@ -171,13 +214,21 @@ fn resolve_lines(paths: &[String], push: &mut impl FnMut(PartData)) -> Result<()
     Ok(())
 }
 
-/// Adds what a glob matches, folders left out.
-fn expand(pattern: &str, files: &mut BTreeSet<String>) -> Result<(), SourceError> {
-    let matches = glob_with(pattern, GLOB_OPTIONS).map_err(|error| SourceError::Pattern {
-        pattern: pattern.to_owned(),
-        position: error.pos,
-        reason: error.msg,
-    })?;
+/// Makes sure that a glob can be expanded on another server: there is no current folder there that the submitter knows.
+fn check_glob(glob: &str) -> Result<(), SourceError> {
+    if !Path::new(glob).is_absolute() {
+        return Err(SourceError::NotAbsolute { path: glob.to_owned() });
+    }
+    Pattern::new(glob).map(|_| ()).map_err(|error| not_a_glob(glob, &error))
+}
+
+fn not_a_glob(pattern: &str, error: &PatternError) -> SourceError {
+    SourceError::Pattern { pattern: pattern.to_owned(), position: error.pos, reason: error.msg }
+}
+
+/// Adds what a glob matches, folders left out; whether it matches anything.
+pub(super) fn expand(pattern: &str, files: &mut BTreeSet<String>) -> Result<bool, SourceError> {
+    let matches = glob_with(pattern, GLOB_OPTIONS).map_err(|error| not_a_glob(pattern, &error))?;
     let mut matched = false;
     for found in matches {
         let found = found.map_err(|error| {
@@ -189,7 +240,7 @@ fn expand(pattern: &str, files: &mut BTreeSet<String>) -> Result<(), SourceError
             files.insert(absolute(&found)?);
         }
     }
-    if matched { Ok(()) } else { Err(SourceError::NothingMatches { pattern: pattern.to_owned() }) }
+    Ok(matched)
 }
 
 /// The path as other processes and servers must name it.

@@ -35,10 +35,16 @@ pub enum SourceSpec {
     },
     /// An iterator that the caller handed over: does not survive a crash of the master.
     OneShot,
+    /// The lines of the files that each server of the cluster has on its own disk, read there and nowhere else. A server that is
+    /// missing is a missing part of the input.
+    EachWorker {
+        /// Absolute paths and globs, expanded on each server when the step starts.
+        globs: Vec<String>,
+    },
 }
 
 impl SourceSpec {
-    /// Reads a command-line text: `-`, `range:START..END`, `registered:NAME`, else a path or glob.
+    /// Reads a command-line text: `-`, `range:START..END`, `registered:NAME`, `each_worker:GLOB`, else a path or glob.
     ///
     /// A file whose name looks like one of the other forms is given as `./NAME`.
     ///
@@ -46,6 +52,15 @@ impl SourceSpec {
     /// [`SourceError::Spec`] if the text is empty, or a form is begun and not completed.
     pub fn parse(text: &str) -> Result<Self, SourceError> {
         Self::read(text).map_err(|reason| SourceError::Spec { text: text.to_owned(), reason })
+    }
+
+    /// The source as a cluster on one server has it: its disk is the only one, so that what each worker is to read is there once.
+    #[must_use]
+    pub fn on_one_server(self) -> Self {
+        match self {
+            Self::EachWorker { globs } => Self::Lines { paths: globs },
+            other => other,
+        }
     }
 
     /// The source, or what is wrong with the text.
@@ -60,6 +75,11 @@ impl SourceSpec {
                 Some(_) => Err("its start lies behind its end"),
                 None => Err("a range is two whole numbers with `..` between them"),
             };
+        }
+        match text.strip_prefix("each_worker:") {
+            Some("") => return Err("the glob is missing"),
+            Some(glob) => return Ok(Self::EachWorker { globs: vec![glob.to_owned()] }),
+            None => {}
         }
         match text.strip_prefix("registered:") {
             Some("") => Err("the name is missing"),
@@ -117,7 +137,7 @@ impl InputNames {
     /// Reads all the texts that a command line gives.
     ///
     /// A text is `NAME=SOURCE` where what stands before the first `=` is a name (a letter or `_`, then letters, digits, `_`
-    /// and `-`), else a source for the program's only input. Paths of one name are joined.
+    /// and `-`), else a source for the program's only input. Paths of one name are joined, and so are its globs for each worker.
     ///
     /// # Errors
     /// [`SourceError::Spec`] if a text is no source, or a name is given twice with something else than paths.
@@ -146,7 +166,8 @@ impl InputNames {
             return Ok(());
         };
         match (known, spec) {
-            (SourceSpec::Lines { paths }, SourceSpec::Lines { paths: more }) => paths.extend(more),
+            (SourceSpec::Lines { paths }, SourceSpec::Lines { paths: more })
+            | (SourceSpec::EachWorker { globs: paths }, SourceSpec::EachWorker { globs: more }) => paths.extend(more),
             _ => {
                 let reason = "its name is taken, and only paths can be joined";
                 return Err(SourceError::Spec { text: text.to_owned(), reason });
@@ -176,6 +197,8 @@ mod tests {
         assert_eq!(SourceSpec::parse("./range:1..2").unwrap(), lines(&["./range:1..2"]));
         assert_eq!(SourceSpec::parse("range:3..1_000").unwrap(), SourceSpec::Range { start: 3, end: 1000 });
         assert_eq!(SourceSpec::parse("range:7..7").unwrap(), SourceSpec::Range { start: 7, end: 7 });
+        let globs = vec!["/d/*.log".to_owned()];
+        assert_eq!(SourceSpec::parse("each_worker:/d/*.log").unwrap(), SourceSpec::EachWorker { globs });
         assert_eq!(SourceSpec::parse("registered:days").unwrap(), SourceSpec::Registered { name: "days".into() });
     }
 
@@ -200,7 +223,8 @@ mod tests {
 
     #[test]
     fn half_a_form_is_refused_with_its_text() {
-        for text in ["", "range:", "range:4", "range:4..x", "range:5..4", "range:-1..4", "registered:"] {
+        for text in ["", "range:", "range:4", "range:4..x", "range:5..4", "range:-1..4", "registered:", "each_worker:"]
+        {
             let error = SourceSpec::parse(text).unwrap_err();
             assert!(matches!(&error, SourceError::Spec { text: named, .. } if named == text), "{text}: {error}");
         }

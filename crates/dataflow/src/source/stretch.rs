@@ -72,7 +72,7 @@ impl Stretch {
     /// Opens the file and makes sure that it is the one that was cut.
     pub(super) fn open(slice: FileSlice) -> Result<Self, SourceError> {
         let Opened { mut file, stamp } = slice.file.open()?;
-        check_slice(&slice, &mut file, stamp.length)?;
+        check_slice(&slice, &mut file, stamp)?;
         Self::start(slice, file, stamp)
     }
 
@@ -236,17 +236,24 @@ fn check_unchanged(slice: &FileSlice, file: &mut File, seen: Stamp, now: Stamp) 
     if !grown || ends_digest(file, 0, submitted.length).ok() != Some(submitted.ends) {
         return Err(submitted.changed_while_read(now.length));
     }
-    match check_slice(slice, file, now.length) {
+    match check_slice(slice, file, now) {
         Err(SourceError::Changed { .. }) => Err(submitted.changed_while_read(now.length)),
         other => other,
     }
 }
 
 /// Makes sure that the stretch has the ends that it had when it was cut. Leaves the file anywhere.
-fn check_slice(slice: &FileSlice, file: &mut File, found_bytes: u64) -> Result<(), SourceError> {
+fn check_slice(slice: &FileSlice, file: &mut File, found: Stamp) -> Result<(), SourceError> {
     if slice.is_whole() {
         // Its ends are those of the file.
         return Ok(());
+    }
+    let found_bytes = found.length;
+    if slice.server.is_some() {
+        // The very server that noted the time reads it: where nothing was appended, the time says whether it was written to.
+        let appended = found_bytes > slice.file.length;
+        let same = appended || found.is_of(&slice.file);
+        return if same { Ok(()) } else { Err(slice.file.changed(found_bytes)) };
     }
     match ends_digest(file, slice.offset, slice.length) {
         Ok(ends) if Some(ends) == slice.ends => Ok(()),

@@ -10,13 +10,13 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use elastic_flow_receipt::StageId;
 use elastic_flow_wire::CodecError;
-use elastic_flow_wire::message::{ChunkRead, FailureKind, Segment, TaskChunk};
+use elastic_flow_wire::message::{ChunkRead, FailureKind, PayloadKind, ReadFrom, Segment, TaskChunk};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::run::{ChunkFailure, ChunkRun, panic_message};
 use crate::seam::{Stage, TaskContext, TaskFailure, TaskOutput};
 use crate::skips::Skips;
-use crate::source::{self, OpenFailure};
+use crate::source::{self, Feed, OpenFailure};
 use timer::Timer;
 
 /// What a stage does with its items.
@@ -105,6 +105,11 @@ impl<B: Body> StageOf<B> {
             }
             Err(OpenFailure::Failed { kind, message }) => return Err(failed(chunk, kind, None, message)),
         };
+        let from = match (chunk.payload.kind, &feed) {
+            (PayloadKind::Bytes | PayloadKind::Items, _) => ReadFrom::Task,
+            (PayloadKind::Split, Feed::Range(_)) => ReadFrom::Nowhere,
+            (PayloadKind::Split, _) => ReadFrom::Place,
+        };
         let run = ChunkRun::new(context, skips, (chunk.receipt, chunk.input), feed);
         self.guarded(chunk, Some(&run), || self.0.fold(&run, &mut partial))?;
         match run.take_failure() {
@@ -113,7 +118,8 @@ impl<B: Body> StageOf<B> {
             Some(ChunkFailure::TooManySkips) => return Err(too_many_skips(chunk, skips)),
             Some(ChunkFailure::Failed { kind, item, message }) => return Err(failed(chunk, kind, item, message)),
         }
-        let read = ChunkRead { receipt: chunk.receipt, entries: run.position(), bytes: run.bytes(), nanos: 0 };
+        let (receipt, entries, bytes) = (chunk.receipt, run.position(), run.bytes());
+        let read = ChunkRead { receipt, entries, bytes, nanos: 0, from };
         Ok((read, partial))
     }
 

@@ -56,9 +56,9 @@ impl MasterCore {
                 let failed = Failed { kind, receipt, item, message, log_tail };
                 self.on_failed(now, node, result.attempt, &result.receipts, failed, out);
             }
-            Outcome::NotHere { receipts, .. } => {
+            Outcome::NotHere { receipts, message } => {
                 out.push(Effect::Send(node, Message::Ack(result.attempt)));
-                self.on_not_here(now, node, result.attempt, &result.receipts, &receipts);
+                self.on_not_here(now, node, result.attempt, &result.receipts, &receipts, &message, out);
             }
             Outcome::HandedBack => {
                 out.push(Effect::Send(node, Message::Ack(result.attempt)));
@@ -136,8 +136,11 @@ impl MasterCore {
             segments: segments.clone(),
             skips,
         };
-        note_reads(run, &record.chunks);
+        note_reads(run, &record.node, &record.chunks);
         note_skips(run, &record.node, &record.skips);
+        if let Some(entry) = self.nodes.by_id.get_mut(&node) {
+            record.chunks.iter().for_each(|it| entry.reads.add(it));
+        }
         let skipped = record.skips.len() as u64;
         self.totals.skipped = self.totals.skipped.saturating_add(skipped);
         if self.planted.acknowledge_before_record {
@@ -310,7 +313,8 @@ impl MasterCore {
         }
         let failures = chunk.failures;
         // On two workers at least, where there are two: one sick server is not to condemn a chunk.
-        let enough = failures >= max_attempts && (chunk.failed_on.len() >= 2 || !two_workers);
+        let elsewhere = two_workers && chunk.server.is_none();
+        let enough = failures >= max_attempts && (chunk.failed_on.len() >= 2 || !elsewhere);
         // Another attempt would not see what this one saw, and take the new content for the old.
         let hopeless = failed.kind == FailureKind::SourceChanged;
         run.mark(&culprit, Station::Failed, Some(node), self.wall);
@@ -341,6 +345,9 @@ impl MasterCore {
         let Some(run) = self.run.as_mut() else { return };
         let worker = node.map_or_else(|| self.name.clone(), |it| name_of(&run.names, it));
         let failures = run.chunk(receipt.sequence).map_or(0, |it| it.failures);
+        if kind == FailureKind::Missing {
+            run.note_gap(receipt.sequence);
+        }
         finish_chunk(run, receipt.sequence, Station::SetAside, node, self.wall);
         run.ledger.set_error(&receipt, &message).ok();
         if node.is_none() {
@@ -488,8 +495,9 @@ struct Finished {
 }
 
 /// What accepted reads tell of their chunks: shared by the live path and recovery.
-pub(super) fn note_reads(run: &mut Run, reads: &[ChunkRead]) {
+pub(super) fn note_reads(run: &mut Run, worker: &str, reads: &[ChunkRead]) {
     for read in reads {
+        run.reads.entry(worker.to_owned()).or_default().add(read);
         // Read twice only where a known bug is planted; the audit shows it.
         run.ledger.read(&read.receipt, read.entries, read.bytes).ok();
         run.entries_done = run.entries_done.saturating_add(read.entries);

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use elastic_flow_clock::Mono;
 use elastic_flow_dataflow::seam::SourcePart;
-use elastic_flow_receipt::{Audit, Earlier, InputPart, Ledger, NodeId, ReceiptId, Station, StepId, Tally};
+use elastic_flow_receipt::{
+    Audit, Earlier, Gap, InputPart, Ledger, NodeId, ReceiptId, Station, StepId, Tally, WorkerReads,
+};
 use serde::{Deserialize, Serialize};
 
 use super::dead_letters::{DeadLetter, LeftOut, skipped_of, too_many};
 use super::run::Run;
-use crate::api::{FailureView, Progress};
+use crate::api::{FailureView, FilesView, Progress};
 
 /// What is known of a step's chunks. Kept in memory for the last steps, in the store for all whose result is kept.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -28,6 +30,12 @@ pub struct Account {
     dead_letters: Vec<DeadLetter>,
     /// What is to be said of the source, in sentences.
     notes: Vec<String>,
+    /// Chunks that it did without, by their server.
+    gaps: BTreeMap<String, Tally>,
+    /// What was read, by worker.
+    reads: Vec<WorkerReads>,
+    /// Which of its files the workers had.
+    files: Vec<FilesView>,
 }
 
 impl Account {
@@ -43,6 +51,9 @@ impl Account {
             failures: std::mem::take(&mut run.failures),
             dead_letters: std::mem::take(&mut run.dead_letters),
             notes: Vec::new(),
+            gaps: run.gaps.clone(),
+            reads: reads_of(run),
+            files: std::mem::take(&mut run.files),
         }
     }
 
@@ -88,6 +99,12 @@ impl Account {
         name_of(&self.names, node)
     }
 
+    /// Which of its files the workers had, as they said.
+    #[must_use]
+    pub fn files(&self) -> &[FilesView] {
+        &self.files
+    }
+
     /// The failures that were kept, oldest first.
     #[must_use]
     pub fn failures(&self) -> &[FailureView] {
@@ -100,6 +117,8 @@ impl Account {
         let mut audit =
             audit(&self.ledger, &self.parts, self.earlier.as_deref(), &self.names, skipped_of(&self.dead_letters));
         audit.notes.clone_from(&self.notes);
+        audit.reads.clone_from(&self.reads);
+        audit.gaps = gaps_of(&self.parts, &self.gaps);
         audit
     }
 
@@ -116,8 +135,14 @@ impl Account {
 
     /// What is not in its result.
     pub(super) fn left_out(&self) -> LeftOut {
-        let chunks = self.ledger.count(Station::SetAside);
+        let gaps: u64 = self.gaps.values().map(|it| it.receipts).sum();
+        let chunks = self.ledger.count(Station::SetAside).saturating_sub(gaps);
         LeftOut::of(self.progress.items_skipped, chunks, self.earlier.as_deref())
+    }
+
+    /// Whether it did without a server, as it was allowed to.
+    pub(super) fn has_gaps(&self) -> bool {
+        !self.gaps.is_empty() || self.parts.iter().any(|it| it.missing)
     }
 
     /// Why it failed, having set aside more than it might.
@@ -129,6 +154,31 @@ impl Account {
 /// The name of a node, or its incarnation where the name is not known.
 pub(super) fn name_of(names: &BTreeMap<NodeId, String>, node: NodeId) -> String {
     names.get(&node).cloned().unwrap_or_else(|| node.to_string())
+}
+
+/// What a running step has read, by worker.
+pub(super) fn reads_of(run: &Run) -> Vec<WorkerReads> {
+    let of = |(worker, read): (&String, &super::nodes::ReadBytes)| WorkerReads {
+        worker: worker.clone(),
+        in_place_bytes: read.in_place,
+        shipped_bytes: read.shipped,
+    };
+    run.reads.iter().map(of).collect()
+}
+
+/// What a step does without: servers that never said what they have, and chunks of those that went missing.
+pub(super) fn gaps_of(parts: &[SourcePart], chunks: &BTreeMap<String, Tally>) -> Vec<Gap> {
+    let unknown = parts.iter().filter(|it| it.missing).map(|it| Gap {
+        server: it.server.clone().unwrap_or_default(),
+        what: it.name.clone(),
+        known: None,
+    });
+    let known = chunks.iter().map(|(server, tally)| Gap {
+        server: server.clone(),
+        what: format!("{} chunks", tally.receipts),
+        known: Some(*tally),
+    });
+    unknown.chain(known).collect()
 }
 
 /// The audit of a step that runs or has ended.

@@ -9,11 +9,11 @@ use elastic_flow_wire::message::{Assignment, Message, PayloadKind, StepNotice, T
 
 use super::core::{MasterCore, Then};
 use super::effects::{Effect, Hook};
-use super::nodes::ChunkFacts;
+use super::nodes::{ChunkFacts, Needs, Node};
 use super::run::{Chunk, Doing, Opening, Run, Task};
 use super::ship::{SHIPPED_BYTES_MAX, SHIPPED_CHUNK_BYTES};
 use crate::api::ApiError;
-use crate::config::{CHUNK_BYTES_MAX, CHUNK_BYTES_MIN};
+use crate::config::{CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, ReadFiles};
 use crate::journal::{ConceivedChunk, ConceivedRecord, Record};
 
 /// The first stage of every plan, which reads the source.
@@ -84,7 +84,8 @@ impl MasterCore {
         let slots = self.nodes.slots();
         let company = u64::from(self.settings.task_chunks_max).min(4);
         let places = slots.saturating_mul(u64::from(self.settings.open_per_slot));
-        let far = self.nodes.by_id.values().any(|it| it.takes_work() && !it.lacks.is_empty());
+        let lacks = |it: &Node| it.takes_work() && !it.lacks.is_empty();
+        let far = self.settings.read == ReadFiles::Ship || self.nodes.by_id.values().any(lacks);
         let Some(run) = self.run.as_mut() else { return };
         if run.opening == Opening::Asked || run.cutting || run.exhausted || run.ending.is_some() {
             return;
@@ -93,7 +94,9 @@ impl MasterCore {
         // The first answers tell how large chunks should be, so that few are cut before.
         let answered = run.accepted > 0 || run.finals > 0;
         let wanted = places.saturating_mul(if answered { company } else { 1 });
-        let ahead = (run.pending.len() as u64).saturating_add(run.conceived).saturating_add(run.shipping);
+        let ahead = run.pending_count().saturating_add(run.conceived).saturating_add(run.shipping);
+        // What lies on servers is cut at once: descriptors alone, and each server is to have its share from the start.
+        let wanted = if run.is_on_servers() { u64::MAX } else { wanted };
         if slots == 0 || ahead >= wanted || (run.carries && run.shipped_bytes >= SHIPPED_BYTES_MAX) {
             return;
         }
@@ -114,9 +117,10 @@ impl MasterCore {
 
     pub(super) fn distribute(&mut self, now: Mono, out: &mut Vec<Effect>) {
         let Some(run) = self.run.as_ref() else { return };
-        if run.opening == Opening::Asked || run.ending.is_some() || run.pending.is_empty() {
+        if run.opening == Opening::Asked || run.ending.is_some() || run.pending_count() == 0 {
             return;
         }
+        self.distribute_on_servers(now, out);
         let mut from = 0;
         let mut scanned = 0;
         while scanned < SCAN_MAX && self.nodes.free(self.settings.open_per_slot) > 0 {
@@ -136,16 +140,33 @@ impl MasterCore {
         }
     }
 
+    /// What lies on the disk of one server goes there, whatever the others have to do.
+    fn distribute_on_servers(&mut self, now: Mono, out: &mut Vec<Effect>) {
+        let Some(run) = self.run.as_ref() else { return };
+        let servers: Vec<String> = run.on_servers.keys().cloned().collect();
+        for server in servers {
+            let first = |core: &Self| core.run.as_ref()?.on_servers.get(&server)?.pending.first().copied();
+            while let Some(first) = first(self)
+                && let Some(node) = self.worker_for(first)
+            {
+                let chunks = self.company(first, node);
+                self.assign(now, node, chunks, out);
+            }
+        }
+    }
+
     fn worker_for(&mut self, sequence: u64) -> Option<NodeId> {
         let run = self.run.as_ref()?;
         let chunk = run.chunk(sequence)?;
         let part =
             chunk.cut.covers.first().and_then(|it| run.parts.get(it.part as usize)).map_or("", |it| it.name.as_str());
         let facts = ChunkFacts { receipt: chunk.receipt, bytes: chunk.cut.bytes, part };
-        if chunk.absent && !chunk.carries() {
+        let ships = chunk.absent || (self.settings.read == ReadFiles::Ship && chunk.reads_files());
+        if ships && !chunk.carries() {
             return None;
         }
         let needs = chunk.needs(self.settings.max_losses);
+        let needs = Needs { looked: needs.looked && run.question.is_some(), ..needs };
         self.nodes.pick(self.method.as_mut(), facts, needs, self.settings.open_per_slot)
     }
 
@@ -158,8 +179,13 @@ impl MasterCore {
                 && it.carries() == carries
                 && (carries || (!it.absent && self.nodes.by_id.get(&node).is_some_and(|node| node.has(&it.cut.covers))))
         };
-        let shares = self.nodes.slots().max(1).saturating_mul(u64::from(self.settings.open_per_slot));
-        let by_count = (run.pending.len() as u64).div_ceil(shares).clamp(1, u64::from(self.settings.task_chunks_max));
+        let pending = run.pending_beside(first);
+        let slots = match run.chunk(first).and_then(|it| it.server.as_deref()) {
+            Some(server) => self.nodes.slots_of(server),
+            None => self.nodes.slots(),
+        };
+        let shares = slots.max(1).saturating_mul(u64::from(self.settings.open_per_slot));
+        let by_count = (pending.len() as u64).div_ceil(shares).clamp(1, u64::from(self.settings.task_chunks_max));
         let bytes_max = match run.bytes_total() {
             Some(total) => {
                 let rest = total.saturating_sub(run.bytes_done);
@@ -175,7 +201,7 @@ impl MasterCore {
         let mut most = by_count.min(company_of(first));
         let mut bytes = run.chunk(first).map_or(0, |it| it.cut.bytes);
         let mut chunks = vec![first];
-        for sequence in run.pending.range(first.saturating_add(1)..).copied() {
+        for sequence in pending.range(first.saturating_add(1)..).copied() {
             let Some(chunk) = run.chunk(sequence) else { break };
             most = most.min(company_of(sequence));
             bytes = bytes.saturating_add(chunk.cut.bytes);

@@ -16,7 +16,7 @@ use super::effects::{Effect, Ending, Event, Joined, Observation, Open, Opened, R
 use super::nodes::{Distribute, Node, Nodes};
 use super::run::{Doing, Opening, Run};
 use crate::api::ApiError;
-use crate::config::Settings;
+use crate::config::{ReadFiles, Settings};
 use crate::journal::{ClosedRecord, ClusterRecord, PlanRecord, Record, SourceRecord};
 
 /// Accounts of ended steps in memory; older ones are in the store.
@@ -169,6 +169,8 @@ impl MasterCore {
                 }
             }
             Event::Pulse { node, holding } => self.on_pulse(now, node, &holding, out),
+            Event::AskServers(step, question) => self.on_ask_servers(step, question),
+            Event::Found(node, found) => self.on_found(node, found, out),
             Event::Opened(step, result) => self.on_opened(now, step, result, out),
             Event::Cut { step, cuts, exhausted } => self.on_cut(wall, step, cuts, exhausted, out),
             Event::CutFailed(step, message) | Event::MergeFailed(step, message) => self.fail(step, message),
@@ -188,7 +190,9 @@ impl MasterCore {
     pub fn next_deadline(&self) -> Option<Mono> {
         let run = self.run.as_ref()?;
         let backoff = run.waiting.first().map(|(until, _)| *until);
-        let grace = run.deserted_since.map(|since| since + self.settings.grace);
+        let missing = run.missing_since.values().min();
+        let waits = [run.deserted_since, run.unread_since, missing.copied()];
+        let grace = waits.into_iter().flatten().min().map(|since| since + self.settings.grace);
         [backoff, grace].into_iter().flatten().min()
     }
 
@@ -196,6 +200,10 @@ impl MasterCore {
     fn advance(&mut self, now: Mono, wall: u64, out: &mut Vec<Effect>) {
         self.start_next(now, wall, out);
         self.watch_workers(now);
+        self.watch_servers(now, out);
+        self.watch_readers(now);
+        self.open_when_answered(out);
+        self.ask_workers(now, out);
         self.distribute(now, out);
         self.ask_for_cuts(out);
         self.end_if_done(now, out);
@@ -300,7 +308,8 @@ impl MasterCore {
             self.run = Some(Run::new(step, spec.clone(), now, wall));
             self.forget_notices();
             let source = self.sources.get(&step).cloned().unwrap_or_default();
-            out.push(Effect::Open(Box::new(Open { step, spec, source, cut_before: Vec::new(), exhausted: false })));
+            let (cut_before, exhausted, answers) = (Vec::new(), false, Vec::new());
+            out.push(Effect::Open(Box::new(Open { step, spec, source, cut_before, exhausted, answers })));
         }
     }
 
@@ -308,7 +317,7 @@ impl MasterCore {
     pub(super) fn forget_notices(&mut self) {
         for node in self.nodes.by_id.values_mut() {
             node.notified = false;
-            node.lacks.clear();
+            node.forget_step();
         }
     }
 
@@ -327,6 +336,13 @@ impl MasterCore {
                 run.source = opened.source;
                 run.cut_earlier = opened.cut_earlier;
                 run.earlier = opened.earlier;
+                run.question = opened.question.filter(|_| self.settings.read != ReadFiles::Ship);
+                if opened.expanded {
+                    self.sources.insert(step, run.source.clone());
+                    let record = SourceRecord { step, resolved: run.source.clone() };
+                    self.written = self.written.saturating_add(1);
+                    out.push(Effect::Journal(self.written, Record::Source(record)));
+                }
                 for (receipt, payload) in opened.refilled {
                     run.refill(&receipt, payload, now);
                 }
@@ -472,7 +488,7 @@ impl MasterCore {
             return Err(format!("its audit does not balance: {}", audit.line()));
         }
         match account.left_out() {
-            LeftOut { items: 0, chunks: 0 } => Ok(false),
+            LeftOut { items: 0, chunks: 0 } => Ok(account.has_gaps()),
             some if some.total() <= self.settings.max_skips => Ok(true),
             some => Err(account.too_many(some, self.settings.max_skips)),
         }
@@ -488,7 +504,7 @@ impl MasterCore {
         for (id, node) in &mut self.nodes.by_id {
             node.open.clear();
             node.open_chunks = 0;
-            node.lacks.clear();
+            node.forget_step();
             if std::mem::take(&mut node.notified) {
                 out.push(Effect::Send(*id, Message::Release(step)));
             }

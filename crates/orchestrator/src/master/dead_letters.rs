@@ -153,7 +153,7 @@ impl MasterCore {
     /// all others have had their turn then, and a replay runs those alone.
     pub(super) fn watch_skips(&mut self) {
         let Some(run) = self.run.as_ref() else { return };
-        let left_out = LeftOut::of(run.skipped, run.set_aside, earlier_of(run));
+        let left_out = LeftOut::of(run.skipped, run.set_aside.saturating_sub(run.gap_chunks()), earlier_of(run));
         let max_skips = self.settings.max_skips;
         if left_out.items > 0 && left_out.total() > max_skips {
             let (step, reason) = (run.step, too_many(left_out, max_skips, &run.dead_letters, earlier_of(run)));
@@ -193,7 +193,8 @@ impl MasterCore {
                 kept: None,
             };
             let skipped = run.skipped.saturating_add(max_skips).saturating_add(1);
-            let left_out = LeftOut::of(skipped, run.set_aside, earlier_of(run));
+            let chunks = run.set_aside.saturating_sub(run.gap_chunks());
+            let left_out = LeftOut::of(skipped, chunks, earlier_of(run));
             let first = run.dead_letters.first().cloned().unwrap_or(first);
             too_many(left_out, max_skips, &[first], earlier_of(run))
         } else {

@@ -1,7 +1,7 @@
 //! What a master decides of skips: the same live and after a restart, and once.
 
 use elastic_flow_receipt::{NodeId, ReceiptId};
-use elastic_flow_wire::message::{Assignment, ChunkRead, FailureKind, Outcome, SkippedItem, TaskResult};
+use elastic_flow_wire::message::{Assignment, ChunkRead, FailureKind, Outcome, ReadFrom, SkippedItem, TaskResult};
 
 use super::effects::{Ending, Event};
 use super::rejoin_tests::{Bench, at_work};
@@ -15,7 +15,7 @@ fn answer(bench: &mut Bench, assignment: &Assignment, outcome: Outcome) {
 fn skipping(assignment: &Assignment) -> Outcome {
     let receipt = assignment.chunks[0].receipt;
     Outcome::Done {
-        chunks: vec![ChunkRead { receipt, entries: 9, bytes: 1, nanos: 1 }],
+        chunks: vec![ChunkRead { receipt, entries: 9, bytes: 1, nanos: 1, from: ReadFrom::Place }],
         segments: Vec::new(),
         nanos: 1,
         skips: vec![SkippedItem { receipt, item: 7, error: "no number".to_owned(), kept: None }],

@@ -6,10 +6,10 @@ use bytes::Bytes;
 use elastic_flow_dataflow::seam::{Cover, Cut, SourcePart};
 use elastic_flow_queue::{StepSpec, StepState};
 use elastic_flow_receipt::{Attempt, Earlier, NodeId, ReceiptId, StepId};
-use elastic_flow_wire::message::{HeldTask, Message, Payload, Segment, TaskResult};
+use elastic_flow_wire::message::{Found, HeldTask, Message, Payload, Segment, TaskResult};
 
 use super::account::Account;
-use crate::api::{ApiError, FailureView};
+use crate::api::{ApiError, FailureView, FilesView};
 use crate::interceptor::{ChunkEvent, Counts};
 use crate::journal::Record;
 
@@ -50,6 +50,10 @@ pub struct Opened {
     pub cut_earlier: Vec<Vec<Cover>>,
     /// What a replay goes on from: what is in the result of the step that it replays.
     pub earlier: Option<Box<Earlier>>,
+    /// Whether `source` has what the servers answered, so that it is another one than before.
+    pub expanded: bool,
+    /// What a worker is asked before it reads files; none if there are none that the master can read, too.
+    pub question: Option<Bytes>,
 }
 
 /// A step that is to be opened.
@@ -65,6 +69,8 @@ pub struct Open {
     pub cut_before: Vec<Before>,
     /// Whether it was cut to its end then.
     pub exhausted: bool,
+    /// What the servers have of it, where they had to be asked: none for one that is missing.
+    pub answers: Vec<(String, Option<Bytes>)>,
 }
 
 /// A chunk that was cut before the master went down.
@@ -109,6 +115,10 @@ pub enum Event {
         /// Attempts that it has queued, at work, or finished and not acknowledged.
         holding: Vec<Attempt>,
     },
+    /// The answer to [`Effect::Open`], where what the source is has to be asked of the servers first.
+    AskServers(StepId, Bytes),
+    /// What a worker found when it looked.
+    Found(NodeId, Found),
     /// The answer to [`Effect::Open`].
     Opened(StepId, Result<Opened, String>),
     /// The answer to [`Effect::Cut`].
@@ -233,6 +243,8 @@ pub enum Observation {
         /// Why it went.
         reason: Option<String>,
     },
+    /// A worker has looked for the step's files.
+    Files(StepId, FilesView),
     /// An attempt failed.
     Failure(StepId, FailureView),
 }

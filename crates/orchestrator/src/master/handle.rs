@@ -32,6 +32,8 @@ pub struct MasterHandle {
     pub(super) handed_over: Arc<HandedOver>,
     /// The window that steps are submitted under.
     pub(super) window: Option<Arc<str>>,
+    /// Whether it is known of which servers the cluster consists.
+    pub(super) knows_servers: bool,
 }
 
 impl MasterHandle {
@@ -69,11 +71,16 @@ impl MasterHandle {
             .ok_or_else(|| ApiError::Invalid(self.programs.unknown(&submission.program)))?;
         let handed_over = items.map(|it| self.handed_over.put(it));
         let window = self.window.as_deref().map(str::to_owned);
+        let knows_servers = self.knows_servers;
         let prepared = tokio::task::spawn_blocking(move || {
             let prepared = crate::programs::prepare(program.as_ref(), &submission.params)?;
             submission.inputs = in_order(&submission, &program.default_inputs(), &prepared.plan.inputs)?;
             if submission.inputs.is_empty() {
                 return Err(format!("program `{}` has no default input: name one with --input", submission.program));
+            }
+            let each_worker = |(_, it): &(String, SourceSpec)| matches!(it, SourceSpec::EachWorker { .. });
+            if !knows_servers && submission.inputs.iter().any(each_worker) {
+                return Err("each_worker: this master does not know its servers: name them under [servers] of its configuration".to_owned());
             }
             let resolved =
                 ResolvedSource::resolve(submission.inputs.iter().map(|(_, it)| it)).map_err(|it| with_causes(&it))?;
@@ -95,6 +102,7 @@ impl MasterHandle {
             key: submission.key,
             label: submission.label,
             replay_of: None,
+            allow_missing_servers: submission.allow_missing_servers,
         };
         self.request(|reply| Command::Submit(Box::new(spec), source, reply)).await
     }
@@ -423,6 +431,7 @@ fn describe(source: &SourceSpec) -> String {
         SourceSpec::Range { start, end } => format!("{start}..{end}"),
         SourceSpec::Registered { name } => format!("registered:{name}"),
         SourceSpec::OneShot => "an iterator".to_owned(),
+        SourceSpec::EachWorker { globs } => format!("each_worker:{}", globs.join(" ")),
     }
 }
 
@@ -434,6 +443,7 @@ impl ClusterEventKind {
             Self::Step { .. } => "step",
             Self::Worker { .. } => "worker",
             Self::Progress { .. } => "progress",
+            Self::Files { .. } => "files",
             Self::Failure { .. } => "failure",
         }
     }

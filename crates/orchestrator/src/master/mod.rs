@@ -20,6 +20,9 @@ mod recover;
 #[cfg(test)]
 mod rejoin_tests;
 mod run;
+mod servers;
+#[cfg(test)]
+mod servers_tests;
 mod shell;
 mod ship;
 #[cfg(test)]

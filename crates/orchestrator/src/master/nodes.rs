@@ -6,6 +6,7 @@ use std::fmt::Debug;
 use elastic_flow_clock::Mono;
 use elastic_flow_dataflow::seam::Cover;
 use elastic_flow_receipt::{Attempt, NodeId, ReceiptId};
+use elastic_flow_wire::message::{ChunkRead, ReadFrom};
 
 use super::effects::Joined;
 
@@ -27,6 +28,12 @@ pub(crate) struct Node {
     pub(crate) notified: bool,
     /// Parts of the running step's source that it did not have: what reads them goes to it with its bytes.
     pub(crate) lacks: BTreeSet<u32>,
+    /// When it was last asked what it has of the running step's source.
+    pub(crate) asked_at: Option<Mono>,
+    /// Whether it has answered which files it has.
+    pub(crate) looked: bool,
+    /// Bytes of accepted results, by where they came from.
+    pub(crate) reads: ReadBytes,
     /// The newest attempt that a heartbeat of it has named. A link keeps its order: whatever is older has arrived, or never will.
     pub(crate) seen: Option<Attempt>,
     /// When an assignment was last seen to have arrived at it.
@@ -46,9 +53,19 @@ impl Node {
             open_chunks: 0,
             notified: false,
             lacks: BTreeSet::new(),
+            asked_at: None,
+            looked: false,
+            reads: ReadBytes { in_place: 0, shipped: 0 },
             seen: None,
             moved_at: now,
         }
+    }
+
+    /// Nothing that it said of a step holds for the next one.
+    pub(crate) fn forget_step(&mut self) {
+        self.lacks.clear();
+        self.asked_at = None;
+        self.looked = false;
     }
 
     /// Whether it is not known to lack any of these.
@@ -128,6 +145,12 @@ impl Nodes {
         self.by_id.values().filter(|it| it.takes_work()).map(|it| u64::from(it.joined.slots)).sum()
     }
 
+    /// Compute threads of the workers of this name that take work.
+    pub(crate) fn slots_of(&self, server: &str) -> u64 {
+        let own = self.by_id.values().filter(|it| it.takes_work() && it.joined.name == server);
+        own.map(|it| u64::from(it.joined.slots)).sum()
+    }
+
     pub(crate) fn any_takes_work(&self) -> bool {
         self.by_id.values().any(Node::takes_work)
     }
@@ -173,12 +196,15 @@ impl Nodes {
 
     /// The workers with room that could take a chunk now.
     pub(crate) fn could_take(&self, needs: Needs<'_>, open_per_slot: u32) -> impl Iterator<Item = (&NodeId, &Node)> {
-        let Needs { avoid, alone, reads } = needs;
-        let elsewhere = self.by_id.iter().any(|(id, it)| it.takes_work() && !avoid.contains(id));
+        let Needs { avoid, alone, reads, looked, on } = needs;
+        // There is no other worker for what lies on the disk of one.
+        let elsewhere = on.is_none() && self.by_id.iter().any(|(id, it)| it.takes_work() && !avoid.contains(id));
         self.by_id.iter().filter(move |(id, it)| {
             free_of(it, open_per_slot) > 0
                 && !(elsewhere && avoid.contains(id))
                 && (!alone || it.open.is_empty())
+                && (!looked || it.looked)
+                && on.is_none_or(|server| it.joined.name == server)
                 && it.has(reads)
         })
     }
@@ -193,6 +219,30 @@ pub(crate) struct Needs<'a> {
     pub(crate) alone: bool,
     /// What it reads where its worker is; nothing if it carries its bytes.
     pub(crate) reads: &'a [Cover],
+    /// It goes to a worker that has said which files it has.
+    pub(crate) looked: bool,
+    /// The server that alone can read it.
+    pub(crate) on: Option<&'a str>,
+}
+
+/// Bytes that were read, by where they came from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct ReadBytes {
+    /// From files of the worker.
+    pub(crate) in_place: u64,
+    /// With the task.
+    pub(crate) shipped: u64,
+}
+
+impl ReadBytes {
+    /// Counts what was read of a chunk.
+    pub(crate) const fn add(&mut self, read: &ChunkRead) {
+        match read.from {
+            ReadFrom::Place => self.in_place = self.in_place.saturating_add(read.bytes),
+            ReadFrom::Task => self.shipped = self.shipped.saturating_add(read.bytes),
+            ReadFrom::Nowhere => {}
+        }
+    }
 }
 
 fn free_of(node: &Node, open_per_slot: u32) -> u64 {

@@ -3,7 +3,7 @@
 use elastic_flow_clock::Mono;
 use elastic_flow_queue::{QueueRecord, RecordError as QueueRecordError, StepEvent, StepState};
 use elastic_flow_receipt::{Station, StepId};
-use elastic_flow_wire::message::PayloadKind;
+use elastic_flow_wire::message::{FailureKind, PayloadKind};
 
 use super::accept::{finish_chunk, note_reads};
 use super::assign::enter;
@@ -65,6 +65,9 @@ impl Recovery {
                     }
                     if let Some(node) = it.incarnation {
                         run.learn_name(node, &it.node);
+                    }
+                    if it.kind == FailureKind::Missing {
+                        run.note_gap(it.receipt.sequence);
                     }
                     finish_chunk(run, it.receipt.sequence, Station::SetAside, it.incarnation, 0);
                     run.ledger.set_error(&it.receipt, &it.message).ok();
@@ -138,7 +141,8 @@ impl Recovery {
             }
             let cut_before = before(run, now);
             let (spec, exhausted) = (run.spec.clone(), run.exhausted);
-            out.push(Effect::Open(Box::new(Open { step, spec, source, cut_before, exhausted })));
+            let answers = Vec::new();
+            out.push(Effect::Open(Box::new(Open { step, spec, source, cut_before, exhausted, answers })));
         }
         core.watch_skips();
         self.core
@@ -149,7 +153,7 @@ impl Recovery {
 fn take_done(run: &mut Run, done: &DoneRecord) {
     let node = Some(done.incarnation);
     run.learn_name(done.incarnation, &done.node);
-    note_reads(run, &done.chunks);
+    note_reads(run, &done.node, &done.chunks);
     note_skips(run, &done.node, &done.skips);
     for read in &done.chunks {
         for station in [Station::Distributed, Station::Sent, Station::Received, Station::Processed, Station::Returned] {

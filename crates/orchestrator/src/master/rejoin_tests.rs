@@ -7,7 +7,9 @@ use elastic_flow_clock::Mono;
 use elastic_flow_dataflow::seam::{Cover, Cut, SourcePart};
 use elastic_flow_queue::StepSpec;
 use elastic_flow_receipt::{Attempt, NodeId, ReceiptId, StepId};
-use elastic_flow_wire::message::{Assignment, ChunkRead, HeldTask, Message, Outcome, Payload, PayloadKind, TaskResult};
+use elastic_flow_wire::message::{
+    Assignment, ChunkRead, HeldTask, Message, Outcome, Payload, PayloadKind, ReadFrom, TaskResult,
+};
 
 use super::core::{CoreConfig, MasterCore, Planted};
 use super::effects::{Effect, Event, Joined, Opened};
@@ -68,7 +70,14 @@ impl Bench {
                     self.on(Event::Journaled(number));
                 }
                 Effect::Open(open) => {
-                    let part = SourcePart { input: 0, name: "f".to_owned(), length: Some(CHUNKS), unit_bytes: 1 };
+                    let part = SourcePart {
+                        input: 0,
+                        name: "f".to_owned(),
+                        length: Some(CHUNKS),
+                        unit_bytes: 1,
+                        server: None,
+                        missing: false,
+                    };
                     let opened = Opened {
                         plan: 1,
                         parts: vec![part],
@@ -78,6 +87,8 @@ impl Bench {
                         source: Bytes::new(),
                         cut_earlier: Vec::new(),
                         earlier: None,
+                        expanded: false,
+                        question: None,
                     };
                     self.on(Event::Opened(open.step, Ok(opened)));
                 }
@@ -109,7 +120,7 @@ impl Bench {
 
     pub(super) fn done(&mut self, node: u128, assignment: &Assignment) {
         let receipts: Vec<ReceiptId> = assignment.chunks.iter().map(|it| it.receipt).collect();
-        let read = |it: &ReceiptId| ChunkRead { receipt: *it, entries: 1, bytes: 1, nanos: 1 };
+        let read = |it: &ReceiptId| ChunkRead { receipt: *it, entries: 1, bytes: 1, nanos: 1, from: ReadFrom::Place };
         let chunks = receipts.iter().map(read).collect();
         let outcome = Outcome::Done { chunks, segments: Vec::new(), nanos: 1, skips: Vec::new() };
         let (attempt, step, stage) = (assignment.attempt, assignment.step, assignment.stage);

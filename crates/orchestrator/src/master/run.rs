@@ -6,13 +6,13 @@ use bytes::Bytes;
 use elastic_flow_clock::Mono;
 use elastic_flow_dataflow::seam::{Cover, Cut, SourcePart};
 use elastic_flow_queue::StepSpec;
-use elastic_flow_receipt::{Attempt, Earlier, Ledger, NodeId, ReceiptId, Station, StepId};
+use elastic_flow_receipt::{Attempt, Earlier, Ledger, NodeId, ReceiptId, Station, StepId, Tally};
 use elastic_flow_wire::message::{Payload, PayloadKind};
 
 use super::dead_letters::DeadLetter;
 use super::effects::{Ending, Observation};
-use super::nodes::Needs;
-use crate::api::{FailureView, Progress};
+use super::nodes::{Needs, ReadBytes};
+use crate::api::{FailureView, FilesView, Progress};
 
 /// What a chunk is doing, from the scheduler's view. The ledger has its stations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +50,8 @@ pub(crate) struct Chunk {
     pub(crate) kept: bool,
     /// Whether a worker did not have its files: it is given out with its bytes.
     pub(crate) absent: bool,
+    /// The server on whose disk it lies, and which alone reads it.
+    pub(crate) server: Option<String>,
     /// When it has waited out its backoff, while it waits.
     until: Mono,
 }
@@ -60,10 +62,17 @@ impl Chunk {
         self.cut.payload.kind != PayloadKind::Split
     }
 
+    /// Whether it is of files that the master can read, and says where they are: numbers are known before they are read, lines
+    /// are not.
+    pub(crate) fn reads_files(&self) -> bool {
+        !self.carries() && self.cut.entries.is_none() && self.server.is_none()
+    }
+
     /// What it needs of a worker; one that was lost with `max_losses` workers is to be alone.
     pub(crate) fn needs(&self, max_losses: u32) -> Needs<'_> {
         let reads = if self.carries() { &[][..] } else { &self.cut.covers };
-        Needs { avoid: &self.failed_on, alone: self.losses >= max_losses, reads }
+        let (avoid, alone, looked) = (&self.failed_on[..], self.losses >= max_losses, self.reads_files());
+        Needs { avoid, alone, reads, looked, on: self.server.as_deref() }
     }
 }
 
@@ -76,6 +85,23 @@ pub(crate) struct Task {
     pub(crate) sent_at: Mono,
     /// Bytes of its payloads.
     pub(crate) bytes: u64,
+}
+
+/// What lies on the disk of one server.
+#[derive(Debug, Default)]
+pub(crate) struct OnServer {
+    /// Its pending chunks.
+    pub(crate) pending: BTreeSet<u64>,
+    /// Its chunks that are not final.
+    pub(crate) left: u64,
+}
+
+/// What is being asked of the servers.
+#[derive(Debug)]
+pub(crate) struct Asking {
+    pub(crate) question: Bytes,
+    /// What they have, by name; none for one that the step does without.
+    pub(crate) answers: BTreeMap<String, Option<Bytes>>,
 }
 
 /// Where the opening of the step's program and source stands.
@@ -97,7 +123,24 @@ pub(crate) struct Run {
     pub(crate) started_wall: u64,
     pub(crate) chunks: Vec<Chunk>,
     pub(crate) ledger: Ledger,
+    /// Pending chunks that any worker may take.
     pub(crate) pending: BTreeSet<u64>,
+    /// What lies on the disk of one server, by its name.
+    pub(crate) on_servers: BTreeMap<String, OnServer>,
+    /// What is being asked of the servers, before the source is known.
+    pub(crate) asking: Option<Asking>,
+    /// What a worker is asked before it reads files.
+    pub(crate) question: Option<Bytes>,
+    /// Servers that are needed and not there, since when.
+    pub(crate) missing_since: BTreeMap<String, Mono>,
+    /// No worker has what is to be read in place, since then.
+    pub(crate) unread_since: Option<Mono>,
+    /// What the step does without, by server.
+    pub(crate) gaps: BTreeMap<String, Tally>,
+    /// Which of its files the workers have, as they said.
+    pub(crate) files: Vec<FilesView>,
+    /// Bytes read, by worker and where they came from.
+    pub(crate) reads: BTreeMap<String, ReadBytes>,
     pub(crate) waiting: BTreeSet<(Mono, u64)>,
     pub(crate) tasks: BTreeMap<Attempt, Task>,
     /// Chunks by what they are doing, kept in step with `Chunk::doing`.
@@ -161,6 +204,14 @@ impl Run {
             chunks: Vec::new(),
             ledger: Ledger::new(step),
             pending: BTreeSet::new(),
+            on_servers: BTreeMap::new(),
+            asking: None,
+            question: None,
+            missing_since: BTreeMap::new(),
+            unread_since: None,
+            gaps: BTreeMap::new(),
+            files: Vec::new(),
+            reads: BTreeMap::new(),
             waiting: BTreeSet::new(),
             tasks: BTreeMap::new(),
             conceived: 0,
@@ -212,6 +263,12 @@ impl Run {
         }
         self.bytes_cut = self.bytes_cut.saturating_add(cut.bytes);
         self.conceived = self.conceived.saturating_add(1);
+        let part = cut.covers.first().and_then(|it| self.parts.get(it.part as usize));
+        let server = part.and_then(|it| it.server.clone());
+        if let Some(server) = &server {
+            let on = self.on_servers.entry(server.clone()).or_default();
+            on.left = on.left.saturating_add(1);
+        }
         self.chunks.push(Chunk {
             receipt,
             cut,
@@ -222,6 +279,7 @@ impl Run {
             failed_on: Vec::new(),
             kept: false,
             absent: false,
+            server,
             until: Mono::default(),
         });
     }
@@ -232,11 +290,25 @@ impl Run {
         let before = std::mem::replace(&mut chunk.doing, doing);
         let waited_until = std::mem::replace(&mut chunk.until, until);
         let bytes = chunk.cut.bytes;
+        // Of the few steps that have such chunks.
+        let server = chunk.server.clone();
+        let pending = match server.as_ref().and_then(|it| self.on_servers.get_mut(it)) {
+            Some(on) => {
+                let left = u64::from(doing != Doing::Final);
+                let was_left = u64::from(before != Doing::Final);
+                on.left = on.left.saturating_add(left).saturating_sub(was_left);
+                &mut on.pending
+            }
+            None => &mut self.pending,
+        };
+        if before == Doing::Pending {
+            pending.remove(&sequence);
+        }
+        if doing == Doing::Pending {
+            pending.insert(sequence);
+        }
         match before {
             Doing::Conceived => self.conceived = self.conceived.saturating_sub(1),
-            Doing::Pending => {
-                self.pending.remove(&sequence);
-            }
             Doing::Waiting => {
                 self.waiting.remove(&(waited_until, sequence));
             }
@@ -246,13 +318,10 @@ impl Run {
             }
             Doing::Accepted => self.accepted = self.accepted.saturating_sub(1),
             Doing::Final => self.finals = self.finals.saturating_sub(1),
-            Doing::Open(_) => {}
+            Doing::Pending | Doing::Open(_) => {}
         }
         match doing {
             Doing::Conceived => self.conceived = self.conceived.saturating_add(1),
-            Doing::Pending => {
-                self.pending.insert(sequence);
-            }
             Doing::Waiting => {
                 self.waiting.insert((until, sequence));
             }
@@ -262,8 +331,37 @@ impl Run {
             }
             Doing::Accepted => self.accepted = self.accepted.saturating_add(1),
             Doing::Final => self.finals = self.finals.saturating_add(1),
-            Doing::Open(_) => {}
+            Doing::Pending | Doing::Open(_) => {}
         }
+    }
+
+    /// The pending chunks that compete with this one for a worker.
+    pub(crate) fn pending_beside(&self, sequence: u64) -> &BTreeSet<u64> {
+        let server = self.chunk(sequence).and_then(|it| it.server.as_ref());
+        server.and_then(|it| self.on_servers.get(it)).map_or(&self.pending, |it| &it.pending)
+    }
+
+    /// Chunks that can be assigned.
+    pub(crate) fn pending_count(&self) -> u64 {
+        let on_servers: usize = self.on_servers.values().map(|it| it.pending.len()).sum();
+        self.pending.len().saturating_add(on_servers) as u64
+    }
+
+    /// Whether some of its source lies on the disk of a server.
+    pub(crate) fn is_on_servers(&self) -> bool {
+        self.parts.iter().any(|it| it.server.is_some())
+    }
+
+    /// Counts a chunk that the step does without, since its server is missing.
+    pub(crate) fn note_gap(&mut self, sequence: u64) {
+        let Some(chunk) = self.chunk(sequence) else { return };
+        let (server, bytes) = (chunk.server.clone().unwrap_or_default(), chunk.cut.bytes);
+        *self.gaps.entry(server).or_default() += Tally { receipts: 1, entries: 0, bytes };
+    }
+
+    /// Chunks that the step does without.
+    pub(crate) fn gap_chunks(&self) -> u64 {
+        self.gaps.values().map(|it| it.receipts).sum()
     }
 
     /// Lets a chunk's payload go: it is not needed again, or the store has it.

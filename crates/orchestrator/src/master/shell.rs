@@ -20,7 +20,7 @@ use super::effects::{Effect, Event, Joined, Observation, RequestId};
 use super::journaler::{self, Journaler, Written};
 use super::meters::Meters;
 use super::source::{self, SourceThread};
-use crate::api::{ApiError, ClusterEvent, ClusterEventKind, ClusterView, WorkerView};
+use crate::api::{ApiError, ClusterEvent, ClusterEventKind, ClusterView, FilesView, WorkerView};
 use crate::config::ExpectedWorker;
 use crate::journal::ClusterRecord;
 use crate::links::Links;
@@ -417,12 +417,14 @@ impl Loop {
             }
             Message::Draining => self.handle(Event::NodeDraining(node)),
             Message::Holding(tasks) => self.handle(Event::Holding(node, tasks)),
+            Message::Found(found) => self.handle(Event::Found(node, found)),
             Message::Notice(_)
             | Message::Assign(_)
             | Message::Ack(_)
             | Message::Revoke(_)
             | Message::Release(_)
             | Message::Credit(_)
+            | Message::Look(_)
             | Message::Goodbye(_) => tracing::debug!(%node, "a message that a worker does not send"),
         }
     }
@@ -565,6 +567,15 @@ impl Loop {
                     reason: reason.clone(),
                 });
             }
+            Observation::Files(step, files) => {
+                let FilesView { worker, here, absent, message } = files;
+                if *absent == 0 {
+                    tracing::info!(step = %step, worker, here, "the worker has the step's files");
+                } else {
+                    tracing::info!(step = %step, worker, here, absent, message, "the worker does not have all of the step's files");
+                }
+                self.publish(ClusterEventKind::Files { step: *step, files: files.clone() });
+            }
             Observation::Failure(step, failure) => {
                 let receipt = failure.receipt.map(|it| it.to_string());
                 tracing::warn!(step = step.0, receipt, node = %failure.node, item = failure.item, error = %failure.message, "attempt failed");
@@ -647,6 +658,8 @@ impl Loop {
                     resident_bytes: last.map_or(0, |it| it.pulse.resident_bytes),
                     heartbeat_age_nanos: last
                         .map_or(0, |it| now.since(it.at).as_nanos().try_into().unwrap_or(u64::MAX)),
+                    read_in_place_bytes: it.read_in_place_bytes,
+                    read_shipped_bytes: it.read_shipped_bytes,
                 }
             })
             .chain(missing)
@@ -694,5 +707,7 @@ fn not_joined(expected: &ExpectedWorker) -> WorkerView {
         busy: 0,
         resident_bytes: 0,
         heartbeat_age_nanos: 0,
+        read_in_place_bytes: 0,
+        read_shipped_bytes: 0,
     }
 }

@@ -8,6 +8,7 @@ use super::core::MasterCore;
 use super::effects::Effect;
 use super::nodes::Needs;
 use super::run::Doing;
+use crate::config::ReadFiles;
 
 /// Payload bytes of shipped chunks that the master holds before it makes no more, unless a chunk alone has more. A payload is held
 /// until its result is in the journal.
@@ -17,6 +18,7 @@ pub(super) const SHIPPED_CHUNK_BYTES: u64 = 2 << 20;
 
 impl MasterCore {
     /// The worker has not these files. No attempt is used; the chunks are shipped, and the worker is not asked for the files again.
+    /// What it alone could have is set aside, and with `source.read = "in-place"` others are looked for.
     pub(super) fn on_not_here(
         &mut self,
         now: Mono,
@@ -24,34 +26,51 @@ impl MasterCore {
         attempt: Attempt,
         all: &[ReceiptId],
         absent: &[ReceiptId],
+        message: &str,
+        out: &mut Vec<Effect>,
     ) {
         self.give_back(now, attempt, all);
+        let ships = self.settings.read != ReadFiles::InPlace;
         let Some(run) = self.run.as_mut() else { return };
-        let mut lacks = Vec::new();
+        let (mut lacks, mut lost) = (Vec::new(), Vec::new());
         for receipt in absent {
             if run.known(receipt).is_none_or(|it| it.carries()) {
                 continue;
             }
             if let Some(chunk) = run.chunk_mut(receipt.sequence) {
-                chunk.absent = true;
+                if chunk.server.is_some() {
+                    if chunk.doing == Doing::Pending {
+                        lost.push(*receipt);
+                    }
+                    continue;
+                }
+                chunk.absent = ships;
                 lacks.extend(chunk.cut.covers.iter().map(|it| it.part));
             }
         }
         if let Some(entry) = self.nodes.by_id.get_mut(&node) {
             entry.lacks.extend(lacks);
         }
+        for receipt in lost {
+            self.set_aside(receipt, FailureKind::Source, None, message.to_owned(), Some(node), out);
+        }
     }
 
     /// Begins to ship a chunk that no worker with room reads where it is: if one could take it with its bytes, and the master's
     /// memory has room for them. If not, it waits as the descriptor that it is.
     pub(super) fn ship_if_due(&mut self, now: Mono, sequence: u64, out: &mut Vec<Effect>) {
+        if self.settings.read == ReadFiles::InPlace {
+            return;
+        }
         let open_per_slot = self.settings.open_per_slot;
         let free = self.nodes.free(open_per_slot);
         let Some(run) = self.run.as_mut() else { return };
         let Some(chunk) = run.chunk(sequence).filter(|it| !it.carries()) else { return };
         let held = run.shipped_bytes.saturating_add(run.shipping_bytes);
         let fits = held == 0 || held.saturating_add(chunk.cut.bytes) <= SHIPPED_BYTES_MAX;
-        let needs = Needs { reads: &[], ..chunk.needs(self.settings.max_losses) };
+        // A worker that has not said yet which files it has may read this one by itself.
+        let needs = chunk.needs(self.settings.max_losses);
+        let needs = Needs { reads: &[], looked: needs.looked && run.question.is_some(), ..needs };
         if !fits || run.shipping >= free || self.nodes.could_take(needs, open_per_slot).next().is_none() {
             return;
         }

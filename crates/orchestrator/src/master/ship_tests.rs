@@ -7,7 +7,7 @@ use elastic_flow_clock::Mono;
 use elastic_flow_dataflow::seam::{Cover, Cut, SourcePart};
 use elastic_flow_queue::StepSpec;
 use elastic_flow_receipt::{Attempt, NodeId, ReceiptId};
-use elastic_flow_wire::message::{Assignment, ChunkRead, Message, Outcome, Payload, PayloadKind, TaskResult};
+use elastic_flow_wire::message::{Assignment, ChunkRead, Message, Outcome, Payload, PayloadKind, ReadFrom, TaskResult};
 
 use super::core::{CoreConfig, MasterCore, Planted};
 use super::effects::{Effect, Event, Joined, Opened};
@@ -104,7 +104,8 @@ impl Bench {
     }
 
     fn done(&mut self, node: NodeId, assignment: &Assignment) {
-        let read = |it: ReceiptId| ChunkRead { receipt: it, entries: 1, bytes: MIB, nanos: 1_000_000 };
+        let read =
+            |it: ReceiptId| ChunkRead { receipt: it, entries: 1, bytes: MIB, nanos: 1_000_000, from: ReadFrom::Place };
         let chunks = assignment.chunks.iter().map(|it| read(it.receipt)).collect();
         self.answer(
             node,
@@ -137,7 +138,14 @@ impl Bench {
 }
 
 fn opened() -> Opened {
-    let part = SourcePart { input: 0, name: "a".to_owned(), length: Some(FILE_BYTES), unit_bytes: 1 };
+    let part = SourcePart {
+        input: 0,
+        name: "a".to_owned(),
+        length: Some(FILE_BYTES),
+        unit_bytes: 1,
+        server: None,
+        missing: false,
+    };
     Opened {
         plan: 1,
         parts: vec![part],
@@ -147,6 +155,8 @@ fn opened() -> Opened {
         source: Bytes::new(),
         cut_earlier: Vec::new(),
         earlier: None,
+        expanded: false,
+        question: None,
     }
 }
 

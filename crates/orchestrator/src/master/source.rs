@@ -151,6 +151,12 @@ impl Source {
             let answer = match job {
                 Job::Open(open) => {
                     let step = open.step;
+                    if let Some(question) = question_of_servers(&open) {
+                        if self.answers.blocking_send(Answer::Event(Event::AskServers(step, question))).is_err() {
+                            return;
+                        }
+                        continue;
+                    }
                     let opened = catch_unwind(AssertUnwindSafe(|| self.open(&open)));
                     Answer::Opened(
                         step,
@@ -188,13 +194,21 @@ impl Source {
             source: open.source.clone(),
             cut_earlier: Vec::new(),
             earlier: None,
+            expanded: false,
+            question: None,
         };
         if let Some(old) = spec.replay_of {
             let rest = self.replay(old, aggregator.as_mut(), &mut opened)?;
             opened.cuts = rest.is_some();
             opened.source = rest.unwrap_or_default();
         }
-        let source = StepSource::decode(&opened.source)?;
+        let mut source = StepSource::decode(&opened.source)?;
+        if !open.answers.is_empty() {
+            source.resolved = source.resolved.with_answers(&open.answers).map_err(|it| with_causes(&it))?;
+            opened.source = source.encode()?;
+            opened.expanded = true;
+        }
+        opened.question = source.resolved.question_of_files().map_err(|it| with_causes(&it))?;
         if opened.parts.is_empty() {
             opened.parts = source.resolved.source_parts();
         }
@@ -342,6 +356,15 @@ impl Source {
         }
         Event::Cut { step, cuts, exhausted: false }
     }
+}
+
+/// What the servers have to be asked before the step can be opened; none if they have answered, or there is nothing to ask.
+fn question_of_servers(open: &Open) -> Option<Bytes> {
+    if !open.answers.is_empty() {
+        return None;
+    }
+    // What does not decode is said when it is opened.
+    StepSource::decode(&open.source).ok()?.resolved.question_of_globs().ok()?
 }
 
 fn border(before: &Before, wanted: bool) -> Border {

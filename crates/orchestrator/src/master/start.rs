@@ -126,6 +126,7 @@ impl Master {
             store,
             handed_over,
             window: config.window.map(Into::into),
+            knows_servers: !about.expected.is_empty(),
         };
         let (stopped_out, stopped) = watch::channel(None);
         let runner = Loop::new(recovered.core, clock, programs, about, endpoint, threads, events, recovered.aggregator);
@@ -184,9 +185,10 @@ fn core_config(config: &MasterConfig, observing: bool) -> CoreConfig {
         MethodKind::Custom(make) => make(),
     };
     let max_skips = config.settings.max_skips.min(MAX_SKIPS_MAX);
+    let servers = config.expected.iter().map(|it| it.name.clone()).collect();
     let keep_payloads_always = config.settings.keep_payloads_always || config.keep_payloads == KeepPayloads::Always;
     CoreConfig {
-        settings: Settings { keep_payloads_always, max_skips, ..config.settings.clone() },
+        settings: Settings { keep_payloads_always, max_skips, servers, ..config.settings.clone() },
         build: config.node.build,
         name: config.node.name.clone(),
         method,

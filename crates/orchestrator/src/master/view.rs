@@ -4,7 +4,7 @@ use elastic_flow_clock::Mono;
 use elastic_flow_queue::{Step, StepState};
 use elastic_flow_receipt::{Audit, Filter, Ledger, NodeId, Station, StepId};
 
-use super::account::{audit, name_of};
+use super::account::{audit, gaps_of, name_of, reads_of};
 use super::core::MasterCore;
 use super::dead_letters::{page, skipped_of};
 use super::effects::Ending;
@@ -35,6 +35,10 @@ pub struct NodeView {
     pub draining: bool,
     /// Chunks open on it.
     pub open_chunks: u64,
+    /// Bytes of accepted results that it read from its own disk.
+    pub read_in_place_bytes: u64,
+    /// Bytes of accepted results that were shipped to it.
+    pub read_shipped_bytes: u64,
 }
 
 impl MasterCore {
@@ -77,6 +81,10 @@ impl MasterCore {
             progress: run
                 .map(|it| it.progress(now))
                 .or_else(|| self.accounts.get(&step.id).map(|it| it.progress().clone())),
+            files: match self.accounts.get(&step.id) {
+                Some(account) => account.files().to_vec(),
+                None => run.map(|it| it.files.clone()).unwrap_or_default(),
+            },
         }
     }
 
@@ -95,6 +103,22 @@ impl MasterCore {
         }
         if run.finishing {
             return Some("its output".to_owned());
+        }
+        if let Some((server, since)) = run.missing_since.iter().min_by_key(|(_, since)| **since) {
+            let left = self.settings.grace.saturating_sub(now.since(*since));
+            return Some(format!(
+                "server {server}, which alone has what is on its disk, for {:.0} s more",
+                left.as_secs_f64()
+            ));
+        }
+        if let Some(since) = run.unread_since {
+            let left = self.settings.grace.saturating_sub(now.since(since));
+            return Some(format!("a worker that has its files (source.read), for {:.0} s more", left.as_secs_f64()));
+        }
+        if let Some(asking) = &run.asking {
+            let servers = self.settings.servers.iter().filter(|it| !asking.answers.contains_key(*it));
+            let servers: Vec<&str> = servers.map(String::as_str).collect();
+            return Some(format!("what {} have of its input", servers.join(", ")));
         }
         if run.opening == Opening::Asked {
             return Some("its program and source".to_owned());
@@ -133,6 +157,8 @@ impl MasterCore {
                 same_build: it.joined.build == self.build,
                 draining: it.draining,
                 open_chunks: it.open_chunks,
+                read_in_place_bytes: it.reads.in_place,
+                read_shipped_bytes: it.reads.shipped,
             })
             .collect()
     }
@@ -156,7 +182,11 @@ impl MasterCore {
             return Some(account.audit());
         }
         let run = self.run.as_ref().filter(|it| it.step == step)?;
-        Some(audit(&run.ledger, &run.parts, run.earlier.as_deref(), &run.names, skipped_of(&run.dead_letters)))
+        let skipped = skipped_of(&run.dead_letters);
+        let mut audit = audit(&run.ledger, &run.parts, run.earlier.as_deref(), &run.names, skipped);
+        audit.reads = reads_of(run);
+        audit.gaps = gaps_of(&run.parts, &run.gaps);
+        Some(audit)
     }
 
     /// The failures of a step that runs or whose account is in memory; none for others.

@@ -1,12 +1,12 @@
 //! The worker's deciding code: which task runs next, what is kept until the master has it. No I/O, no clock (DESIGN S1).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use elastic_flow_clock::Mono;
 use elastic_flow_receipt::{Attempt, ReceiptId, StepId};
 use elastic_flow_wire::message::{
-    Assignment, FailureKind, HeldTask, Message, Outcome, SkippedItem, StepNotice, TaskResult,
+    Assignment, FailureKind, Found, HeldTask, Look, Message, Outcome, SkippedItem, StepNotice, TaskResult,
 };
 
 use crate::interceptor::ChunkEvent;
@@ -25,6 +25,8 @@ pub enum Event {
     Prepared(StepId, Result<(), String>),
     /// A compute thread is done with an attempt.
     Finished(TaskResult),
+    /// The answer to [`Effect::Look`].
+    Found(Found),
     /// Time has passed.
     Tick,
     /// The worker is to leave: nothing new starts, what is queued is handed back.
@@ -38,6 +40,8 @@ pub enum Effect {
     Prepare(StepNotice),
     /// Run this on a free compute thread.
     Start(Assignment),
+    /// Look which files are here.
+    Look(Look),
     /// The attempt is not wanted any more: stop it at its next block.
     Stop(Attempt),
     /// Say this to the master.
@@ -88,6 +92,8 @@ pub struct WorkerCore {
     held: BTreeMap<Attempt, Held>,
     /// The newest attempt that was taken on.
     newest: Option<Attempt>,
+    /// Steps whose files are being looked for.
+    looking: BTreeSet<StepId>,
 }
 
 impl WorkerCore {
@@ -107,6 +113,7 @@ impl WorkerCore {
             working: BTreeMap::new(),
             held: BTreeMap::new(),
             newest: None,
+            looking: BTreeSet::new(),
         }
     }
 
@@ -134,6 +141,12 @@ impl WorkerCore {
                 self.working.remove(&result.attempt);
                 self.observe_finished(&result, out);
                 self.held.insert(result.attempt, Held { result, sent_at: None });
+            }
+            Event::Found(found) => {
+                self.looking.remove(&found.step);
+                if self.connected {
+                    out.push(Effect::Send(Message::Found(found)));
+                }
             }
             Event::Tick => self.offer(now, self.resend_after, out),
             Event::Drain => self.on_drain(out),
@@ -204,11 +217,18 @@ impl WorkerCore {
                 }
             }
             Message::Release(step) => self.on_release(step, out),
+            // A slow disk is not to be looked at twice at once: its answer serves whoever asked again.
+            Message::Look(look) => {
+                if self.looking.insert(look.step) {
+                    out.push(Effect::Look(look));
+                }
+            }
             Message::Goodbye(_)
             | Message::Heartbeat(_)
             | Message::Credit(_)
             | Message::Draining
             | Message::Holding(_)
+            | Message::Found(_)
             | Message::Result(_) => {}
         }
     }
@@ -381,7 +401,7 @@ fn result_bytes(result: &TaskResult) -> u64 {
 mod tests {
     use bytes::Bytes;
     use elastic_flow_receipt::{ReceiptId, StageId};
-    use elastic_flow_wire::message::{ChunkRead, Payload, PayloadKind, Segment, TaskChunk};
+    use elastic_flow_wire::message::{ChunkRead, Payload, PayloadKind, ReadFrom, Segment, TaskChunk};
 
     use super::*;
 
@@ -416,6 +436,7 @@ mod tests {
         let show = |it: &Effect| match it {
             Effect::Prepare(_) => "prepare".to_owned(),
             Effect::Start(it) => format!("start {}", it.attempt.number),
+            Effect::Look(it) => format!("look {}", it.step),
             Effect::Stop(it) => format!("stop {}", it.number),
             Effect::Send(Message::Result(it)) => {
                 let how = match it.outcome {
@@ -691,7 +712,13 @@ mod tests {
         };
         let assign = |number| Event::Message(Message::Assign(assignment(number)));
         assert_eq!(hooks(assign(1)), [(Hook::Received, 1, None)]);
-        let read = ChunkRead { receipt: assignment(1).chunks[0].receipt, entries: 6, bytes: 7, nanos: 8 };
+        let read = ChunkRead {
+            receipt: assignment(1).chunks[0].receipt,
+            entries: 6,
+            bytes: 7,
+            nanos: 8,
+            from: ReadFrom::Place,
+        };
         let outcome = Outcome::Done { chunks: vec![read], segments: Vec::new(), nanos: 0, skips: Vec::new() };
         let finished = hooks(Event::Finished(answer(&assignment(1), outcome)));
         assert_eq!(finished, [(Hook::Processed, 1, Some(6)), (Hook::Sent, 1, Some(6))]);

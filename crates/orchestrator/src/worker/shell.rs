@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use elastic_flow_clock::{Clock, Mono};
 use elastic_flow_dataflow::seam::Stage;
+use elastic_flow_dataflow::source::{self, DataRoots, Seen};
 use elastic_flow_receipt::{Attempt, NodeId, StepId};
 use elastic_flow_transport::{Endpoint, Net, TransportEvent, TransportStats};
 use elastic_flow_wire::Role;
-use elastic_flow_wire::message::{Message, Pulse, StepNotice, TaskResult};
+use elastic_flow_wire::message::{Found, Look, Message, Pulse, StepNotice, TaskResult};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -85,6 +86,8 @@ impl Worker {
             shown,
             prepared: HashMap::new(),
             preparing: JoinSet::new(),
+            roots: config.roots,
+            looking: JoinSet::new(),
             master: None,
             stopping: None,
             left: false,
@@ -190,6 +193,8 @@ struct Loop {
     shown: Arc<Mutex<Shown>>,
     prepared: HashMap<StepId, Ready>,
     preparing: JoinSet<(StepId, Result<Ready, String>)>,
+    roots: DataRoots,
+    looking: JoinSet<Found>,
     master: Option<NodeId>,
     stopping: Option<Mono>,
     left: bool,
@@ -201,6 +206,7 @@ enum Input {
     Transport(TransportEvent),
     Finished(TaskResult),
     Prepared(StepId, Result<Ready, String>),
+    Found(Found),
     Stop(Duration),
     Tick,
     Gone,
@@ -223,6 +229,7 @@ impl Loop {
                 Input::Transport(event) => self.on_transport(event),
                 Input::Finished(result) => self.handle(Event::Finished(result)),
                 Input::Prepared(step, result) => self.on_prepared(step, result),
+                Input::Found(found) => self.handle(Event::Found(found)),
                 Input::Stop(grace) => {
                     self.stopping = Some(self.clock.now() + grace);
                     self.handle(Event::Drain);
@@ -255,6 +262,7 @@ impl Loop {
                 Ok((step, result)) => Input::Prepared(step, result),
                 Err(_) => Input::Tick,
             },
+            Some(found) = self.looking.join_next() => found.map_or(Input::Tick, Input::Found),
             event = self.endpoint.next_event(), if room => event.map_or(Input::Gone, Input::Transport),
             () = tokio::time::sleep(TICK) => Input::Tick,
         }
@@ -276,6 +284,7 @@ impl Loop {
                     let max_skips = ready.map_or(0, |it| it.max_skips);
                     self.compute.run(assignment, stage, max_skips, self.clock.now());
                 }
+                Effect::Look(look) => self.look(look),
                 Effect::Stop(attempt) => locked(&self.compute.board()).stop(attempt),
                 Effect::Send(message) => {
                     if let Some(master) = self.master {
@@ -289,6 +298,15 @@ impl Loop {
                 Effect::Left => self.left = true,
             }
         }
+    }
+
+    /// A disk may be slow, so it is looked at where that may block.
+    fn look(&mut self, look: Look) {
+        let roots = self.roots.clone();
+        self.looking.spawn_blocking(move || {
+            let Seen { here, absent, message, listed } = source::look(&look.question, &roots);
+            Found { step: look.step, here, absent, message, listed }
+        });
     }
 
     /// User code builds the plan, so it runs where it may block.

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::{Audit, Column, Coverage, CoverageFault, CoverageFaultKind, Listing, Mismatch, NamedReceipt, Replayed};
+use super::{
+    Audit, Column, Coverage, CoverageFault, CoverageFaultKind, Gap, Listing, Mismatch, NamedReceipt, Replayed,
+};
 use crate::id::{NodeId, StepId};
 use crate::record::{Conflict, Tally};
 
@@ -49,6 +51,10 @@ impl Audit {
         }
         if let Some(replayed) = &self.replayed {
             line += &format!("; {}", self.together(replayed));
+        }
+        if !self.gaps.is_empty() {
+            let gaps: Vec<String> = self.gaps.iter().map(Gap::to_string).collect();
+            line += &format!("; missing: {}", gaps.join(", "));
         }
         if let Some(note) = self.notes.first() {
             line += &format!("; {note}");
@@ -121,7 +127,24 @@ impl fmt::Display for Audit {
         })?;
         fmt_listing("without a final station", &self.missing, names, f)?;
         fmt_listing("set aside or abandoned", &self.stopped, names, f)?;
+        self.gaps.iter().try_for_each(|gap| writeln!(f, "missing: {gap}"))?;
+        self.reads.iter().try_for_each(|it| {
+            let (place, shipped) = (Grouped(it.in_place_bytes), Grouped(it.shipped_bytes));
+            writeln!(f, "{} read {place} bytes in place, and {shipped} that were shipped to it", it.worker)
+        })?;
         self.notes.iter().try_for_each(|note| writeln!(f, "note: {note}"))
+    }
+}
+
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.known {
+            None => write!(f, "{}, all of it", self.what),
+            Some(known) => {
+                let chunks = counted(known.receipts, "chunk");
+                write!(f, "{chunks} of {}, {} bytes", self.server, Grouped(known.bytes))
+            }
+        }
     }
 }
 

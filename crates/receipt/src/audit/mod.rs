@@ -211,6 +211,30 @@ impl Listing {
     }
 }
 
+/// A part of the input that a step does without, since the server that alone has it is missing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Gap {
+    /// The server.
+    pub server: String,
+    /// What is missing of it.
+    pub what: String,
+    /// How much that is; none if the server never said what it has.
+    pub known: Option<Tally>,
+}
+
+/// What a worker read for a step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct WorkerReads {
+    /// Its name.
+    pub worker: String,
+    /// Bytes of files on its own disk.
+    pub in_place_bytes: u64,
+    /// Bytes that came with its tasks.
+    pub shipped_bytes: u64,
+}
+
 /// The reconciliation of a step. Prints as a table for people; [`Audit::line`] says it in one line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -245,6 +269,12 @@ pub struct Audit {
     /// What else is to be said, in sentences: a file that has grown since submission, and the like. It unbalances nothing.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// What the step does without: what only a missing server has. Named, and unbalances nothing.
+    #[serde(default)]
+    pub gaps: Vec<Gap>,
+    /// What each worker read for the aggregate, by where it came from; of the numbers of a range neither.
+    #[serde(default)]
+    pub reads: Vec<WorkerReads>,
     /// The names of nodes, where they are known: of those that are named here by their incarnation, and maybe of others.
     #[serde(default)]
     pub nodes: BTreeMap<NodeId, String>,
@@ -303,6 +333,8 @@ pub fn audit(ledger: &Ledger, parts: &[InputPart], earlier: Option<&Earlier>) ->
         missing,
         stopped,
         notes: Vec::new(),
+        gaps: Vec::new(),
+        reads: Vec::new(),
         nodes: BTreeMap::new(),
     }
 }

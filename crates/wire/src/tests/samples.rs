@@ -6,8 +6,8 @@ use elastic_flow_receipt::{Attempt, NodeId, ReceiptId, StageId, StepId};
 use crate::codec::encode_to_vec;
 use crate::hello::{Challenge, Channel, Handshake, Hello, Refusal, RefusalReason, Role};
 use crate::message::{
-    Assignment, ChunkRead, FailureKind, HeldTask, ItemKind, KeptItem, Message, Outcome, Payload, PayloadKind, Pulse,
-    Segment, SkippedItem, StepNotice, TaskChunk, TaskResult,
+    Assignment, ChunkRead, FailureKind, Found, HeldTask, ItemKind, KeptItem, Look, Message, Outcome, Payload,
+    PayloadKind, Pulse, ReadFrom, Segment, SkippedItem, StepNotice, TaskChunk, TaskResult,
 };
 use crate::secret::{KeyId, Proof};
 
@@ -72,7 +72,7 @@ fn result(outcome: Outcome, outcome_fields: Vec<Field>) -> (Message, Vec<Field>)
 }
 
 fn done() -> (Message, Vec<Field>) {
-    let chunks = vec![ChunkRead { receipt: receipt(0), entries: 11, bytes: 12, nanos: 13 }];
+    let chunks = vec![ChunkRead { receipt: receipt(0), entries: 11, bytes: 12, nanos: 13, from: ReadFrom::Task }];
     let segments = vec![Segment { receipt: receipt(0), rows: 2, digest: 14, body: Bytes::from_static(b"rows") }];
     let kept = |kind, body| Some(KeptItem { kind, length: 9, body: Bytes::from_static(body) });
     let skip = |item, kept| SkippedItem { receipt: receipt(1), item, error: "no number".to_owned(), kept };
@@ -116,6 +116,31 @@ fn holding() -> (&'static str, Message, Vec<Field>) {
     ("holding", Message::Holding(vec![task]), fields)
 }
 
+fn look() -> (&'static str, Message, Vec<Field>) {
+    let look = Look { step: StepId(7), question: Bytes::from_static(b"which") };
+    let fields = vec![variant(11), field("step", &look.step), field("question", &"which")];
+    ("look", Message::Look(look), fields)
+}
+
+fn found() -> (&'static str, Message, Vec<Field>) {
+    let found = Found {
+        step: StepId(7),
+        here: 2,
+        absent: vec![1, 3],
+        message: "gone".to_owned(),
+        listed: Bytes::from_static(b"list"),
+    };
+    let fields = vec![
+        variant(12),
+        field("step", &found.step),
+        field("here", &found.here),
+        field("absent", &found.absent),
+        field("message", &found.message),
+        field("listed", &"list"),
+    ];
+    ("found", Message::Found(found), fields)
+}
+
 /// Name, message, and the fields that its bytes consist of.
 pub(super) fn messages() -> Vec<(&'static str, Message, Vec<Field>)> {
     let params = vec![("key".to_owned(), "value".to_owned())];
@@ -151,6 +176,8 @@ pub(super) fn messages() -> Vec<(&'static str, Message, Vec<Field>)> {
         ("draining", Message::Draining, vec![variant(8)]),
         ("goodbye", Message::Goodbye("done".to_owned()), vec![variant(9), field("reason", &"done")]),
         holding(),
+        look(),
+        found(),
     ];
     let not_here = Outcome::NotHere { receipts: vec![receipt(1)], message: "no such file".to_owned() };
     let not_here_fields =
@@ -166,6 +193,7 @@ pub(super) fn messages() -> Vec<(&'static str, Message, Vec<Field>)> {
         ("result_failed_source_changed", failed(6, FailureKind::SourceChanged, None)),
         ("result_failed_fail", failed(7, FailureKind::Fail, Some(2))),
         ("result_failed_skips", failed(8, FailureKind::Skips, Some(2))),
+        ("result_failed_missing", failed(9, FailureKind::Missing, None)),
         ("result_not_here", result(not_here, not_here_fields)),
         ("result_handed_back", result(Outcome::HandedBack, vec![field("outcome", &3_u32)])),
     ] {
@@ -188,6 +216,8 @@ pub(super) fn index_of(message: &Message) -> u32 {
         Message::Draining => 8,
         Message::Goodbye(_) => 9,
         Message::Holding(_) => 10,
+        Message::Look(_) => 11,
+        Message::Found(_) => 12,
     }
 }
 

@@ -33,7 +33,7 @@ impl ItemsCutter {
     }
 
     fn new(input: u16, name: String, items: Box<dyn ItemBatches>, is_repeatable: bool) -> Self {
-        let parts = [SourcePart { input, name, length: None, unit_bytes: 1 }];
+        let parts = [SourcePart { input, name, length: None, unit_bytes: 1, server: None, missing: false }];
         Self { input, items, is_repeatable, done: 0, parts }
     }
 

@@ -3,7 +3,7 @@
 use super::super::compression::Compression;
 use super::super::payload::{FileSlice, Split};
 use super::super::window::LINES;
-use super::super::{FileAtSubmission, SourceError, TypedWindow, Window};
+use super::super::{FileAtSubmission, PartData, ResolvedPart, SourceError, TypedWindow, Window};
 use super::line_end::allowed_end;
 use super::{Border, ResumableCutter};
 use crate::seam::{Cover, Cut, Cutter, SourcePart};
@@ -25,6 +25,8 @@ const CRUMB_DIVISOR: u64 = 4;
 #[derive(Debug)]
 pub struct LinesCutter {
     input: u16,
+    /// Where the files are, if the master cannot read them.
+    server: Option<String>,
     files: Vec<FileAtSubmission>,
     parts: Vec<SourcePart>,
     position: Position,
@@ -42,14 +44,22 @@ impl LinesCutter {
     /// Cuts `files` in their order. The index of a part is that of its file.
     #[must_use]
     pub fn new(input: u16, files: Vec<FileAtSubmission>) -> Self {
-        let part = |file: &FileAtSubmission| SourcePart {
-            input,
-            name: file.path.clone(),
-            length: Some(file.length),
-            unit_bytes: 1,
+        Self::over(input, None, files)
+    }
+
+    /// Cuts files that lie on a server and that the master cannot look at: that server alone is to read them.
+    #[must_use]
+    pub fn on(input: u16, server: String, files: Vec<FileAtSubmission>) -> Self {
+        Self::over(input, Some(server), files)
+    }
+
+    fn over(input: u16, server: Option<String>, files: Vec<FileAtSubmission>) -> Self {
+        let part = |file: &FileAtSubmission| match server.clone() {
+            None => PartData::File(file.clone()),
+            Some(server) => PartData::FileOn { server, file: file.clone() },
         };
-        let parts = files.iter().map(part).collect();
-        Self { input, files, parts, position: Position { file: 0, offset: 0 }, window: None }
+        let parts = files.iter().map(|file| ResolvedPart { input, data: part(file) }.source_part()).collect();
+        Self { input, server, files, parts, position: Position { file: 0, offset: 0 }, window: None }
     }
 
     /// The covers of the next chunk; empty at the end.
@@ -100,7 +110,8 @@ impl LinesCutter {
         for cover in &covers {
             let file = usize::try_from(cover.part).ok().and_then(|index| self.files.get(index));
             let file = file.ok_or_else(|| self.misfit())?.clone();
-            let mut slice = FileSlice { file, offset: cover.offset, length: cover.length, ends: None };
+            let server = self.server.clone();
+            let mut slice = FileSlice { file, offset: cover.offset, length: cover.length, ends: None, server };
             slice.ends = slice.vouch();
             slices.push(slice);
         }
@@ -153,11 +164,11 @@ impl ResumableCutter for LinesCutter {
     }
 
     fn set_window(&mut self, window: &Window) -> Result<(), SourceError> {
-        self.window = window.over_lines();
-        if self.window.is_some() {
-            return Ok(());
+        let name = || self.parts.first().map(|part| part.name.clone()).unwrap_or_default();
+        if self.server.is_some() {
+            return Err(SourceError::WindowElsewhere { window: window.name().to_owned(), name: name() });
         }
-        let name = self.files.first().map(|file| file.path.clone());
-        Err(window.misfit(name.unwrap_or_default(), LINES))
+        self.window = window.over_lines();
+        if self.window.is_some() { Ok(()) } else { Err(window.misfit(name(), LINES)) }
     }
 }

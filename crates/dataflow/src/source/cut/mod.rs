@@ -70,10 +70,10 @@ pub struct SourceCutter {
 }
 
 impl SourceCutter {
-    /// Opens iterators and standard input; files are opened as they are cut.
+    /// Opens iterators and standard input; files are opened as they are cut, but for those on other servers, which are not.
     ///
     /// # Errors
-    /// [`SourceError::NotRegistered`] or, for an iterator that was handed over, [`SourceError::NotRepeatable`] if a supplier
+    /// [`SourceError::NotExpanded`] before [`ResolvedSource::with_answers`]; [`SourceError::NotRegistered`] or, for an iterator that was handed over, [`SourceError::NotRepeatable`] if a supplier
     /// has none.
     pub fn new(source: &ResolvedSource, suppliers: &mut dyn Suppliers) -> Result<Self, SourceError> {
         let parts = source.source_parts();
@@ -83,17 +83,24 @@ impl SourceCutter {
         while let Some((part, index)) = rest.next() {
             let input = part.input;
             let cutter: Box<dyn ResumableCutter> = match &part.data {
-                PartData::File(file) => {
+                PartData::File(file) | PartData::FileOn { file, .. } => {
                     files.push(file.clone());
-                    let more =
-                        |next: &&super::ResolvedPart| next.input == input && matches!(next.data, PartData::File(_));
-                    if rest.peek().is_some_and(|(next, _)| more(next)) {
+                    if rest.peek().is_some_and(|(next, _)| part.is_beside(next)) {
                         continue;
                     }
                     let files = std::mem::take(&mut files);
                     let first = index.saturating_sub(u32::try_from(files.len()).unwrap_or(u32::MAX).saturating_sub(1));
-                    waiting.push_back((first, Box::new(LinesCutter::new(input, files)) as Box<dyn ResumableCutter>));
+                    let cutter = match &part.data {
+                        PartData::FileOn { server, .. } => LinesCutter::on(input, server.clone(), files),
+                        _ => LinesCutter::new(input, files),
+                    };
+                    waiting.push_back((first, Box::new(cutter) as Box<dyn ResumableCutter>));
                     continue;
+                }
+                PartData::Missing { .. } => continue,
+                PartData::EachWorker { .. } => {
+                    let name = parts.get(index as usize).map(|part| part.name.clone()).unwrap_or_default();
+                    return Err(SourceError::NotExpanded { name });
                 }
                 PartData::StandardInput => Box::new(StandardInputCutter::new(input, suppliers.standard_input())),
                 PartData::Range { start, end } => Box::new(RangeCutter::new(input, *start, *end)),

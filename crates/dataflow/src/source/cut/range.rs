@@ -27,6 +27,8 @@ impl RangeCutter {
             name: format!("range {start}..{end}"),
             length: Some(length),
             unit_bytes: RANGE_ITEM_BYTES,
+            server: None,
+            missing: false,
         }];
         Self { input, start, length, done: 0, window: None, parts }
     }

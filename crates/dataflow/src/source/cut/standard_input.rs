@@ -35,7 +35,14 @@ impl StandardInputCutter {
     /// Cuts what `stream` gives until its end.
     #[must_use]
     pub fn new(input: u16, stream: Box<dyn Read + Send>) -> Self {
-        let parts = [SourcePart { input, name: "standard input".to_owned(), length: None, unit_bytes: 1 }];
+        let parts = [SourcePart {
+            input,
+            name: "standard input".to_owned(),
+            length: None,
+            unit_bytes: 1,
+            server: None,
+            missing: false,
+        }];
         Self { input, stream, carry: Vec::new(), done: 0, at_end: false, window: None, parts }
     }
 

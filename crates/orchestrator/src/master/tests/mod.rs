@@ -17,7 +17,7 @@ use elastic_flow_dataflow::seam::{Cover, Cut, SourcePart};
 use elastic_flow_queue::StepSpec;
 use elastic_flow_receipt::{Attempt, NodeId, ReceiptId, StepId};
 use elastic_flow_wire::message::{
-    Assignment, ChunkRead, FailureKind, Message, Outcome, Payload, PayloadKind, TaskResult,
+    Assignment, ChunkRead, FailureKind, Message, Outcome, Payload, PayloadKind, ReadFrom, TaskResult,
 };
 
 use super::core::{CoreConfig, MasterCore, Planted};
@@ -76,13 +76,15 @@ fn items(number: u64, bytes: usize) -> Cut {
 fn file(length: Option<u64>) -> Opened {
     Opened {
         plan: 8,
-        parts: vec![SourcePart { input: 0, name: "f".to_owned(), length, unit_bytes: 1 }],
+        parts: vec![SourcePart { input: 0, name: "f".to_owned(), length, unit_bytes: 1, server: None, missing: false }],
         replays: Vec::new(),
         cuts: true,
         refilled: Vec::new(),
         source: Bytes::from_static(b"the source"),
         cut_earlier: Vec::new(),
         earlier: None,
+        expanded: false,
+        question: None,
     }
 }
 
@@ -224,7 +226,9 @@ impl Bench {
         let run = self.core.run.as_ref();
         let bytes = |it: &ReceiptId| run.and_then(|run| run.chunk(it.sequence)).map_or(1, |it| it.cut.bytes);
         let receipts = self.tasks[&attempt].1.chunks.iter().map(|it| it.receipt);
-        receipts.map(|receipt| ChunkRead { receipt, entries: 1, bytes: bytes(&receipt), nanos: 1 }).collect()
+        receipts
+            .map(|receipt| ChunkRead { receipt, entries: 1, bytes: bytes(&receipt), nanos: 1, from: ReadFrom::Place })
+            .collect()
     }
 
     fn answer(&mut self, attempt: u64, outcome: Outcome) -> Vec<String> {
@@ -315,7 +319,9 @@ fn sent(node: NodeId, message: &Message) -> String {
         | Message::Credit(_)
         | Message::Draining
         | Message::Goodbye(_)
-        | Message::Holding(_) => format!("{message:?}"),
+        | Message::Holding(_)
+        | Message::Look(_)
+        | Message::Found(_) => format!("{message:?}"),
     }
 }
 
