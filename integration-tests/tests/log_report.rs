@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use elastic_flow::orchestrator::api::StepView;
 use elastic_flow::prelude::{Audit, StepState};
 use elastic_flow_integration_tests::access_logs::AccessLogs;
-use elastic_flow_integration_tests::cluster::{Cluster, LONG, Options, SOON};
+use elastic_flow_integration_tests::cluster::{Cluster, LONG, Options};
 use elastic_flow_integration_tests::place::Place;
 use elastic_flow_integration_tests::process::{Ended, Process};
 use elastic_flow_integration_tests::wait::wait_until;
@@ -26,12 +26,13 @@ fn run(place: &Place, logs: &AccessLogs, max_skips: u64, more: &[&str]) -> Ended
     Process::start(place, "run", &mut command).wait(LONG)
 }
 
-/// Three servers as workers of a cluster, each of which may read its own logs alone.
+/// A cluster of three servers, which the master knows by name; each may read its own logs alone.
 fn cluster(place: Place, logs: &AccessLogs) -> Cluster {
-    let sets = ["distribute.chunk_bytes=20000".to_owned(), format!("retry.max_skips={}", logs.broken)];
+    let mut sets = vec!["distribute.chunk_bytes=20000".to_owned(), format!("retry.max_skips={}", logs.broken)];
+    sets.extend(SERVERS.map(|server| format!("servers.server-{server}.role=worker")));
     let store = format!("fs:{}", place.text("store"));
-    let options = Options { program: LOG_REPORT, workers: 0, slots: 1, durable: true, sets: sets.into() };
-    let mut cluster = Cluster::start_in(place, options, store);
+    let mut cluster =
+        Cluster::start_in(place, Options { program: LOG_REPORT, workers: 0, slots: 1, durable: true, sets }, store);
     for server in SERVERS {
         let root = format!("source.data_roots={}", logs.server(server).display());
         cluster.start_worker_of(LOG_REPORT, &format!("server-{server}"), &["--set", &root]);
@@ -96,11 +97,10 @@ fn a_server_that_is_killed_half_way_changes_nothing_in_the_report() {
     let place = Place::new();
     let logs = AccessLogs::write(&place, 3, 4_000, 3);
     let mut cluster = cluster(place, &logs);
-    let step = cluster.submit("log_report", &["--input", &logs.glob(), "--param", "slow=50ms"]);
-    let progress = |cluster: &Cluster| cluster.step(step).progress.unwrap_or_default();
-    wait_until(SOON, "a third is done", || {
-        let progress = progress(&cluster);
-        progress.chunks_done >= 10 && progress.chunks_open > 0
+    let step = cluster.submit("log_report", &["--input", &logs.glob(), "--param", "slow=100ms"]);
+    wait_until(LONG, "a part is done, and server-2 has one chunk in hand and another before it", || {
+        let done = cluster.step(step).progress.is_some_and(|it| it.chunks_done >= 10);
+        done && cluster.workers().iter().any(|it| it.name == "server-2" && it.open_chunks > 1)
     });
     cluster.kill_worker("server-2");
     let audit = assert_reported(&cluster, &logs, step, "");
