@@ -273,7 +273,8 @@ impl Cluster {
     /// They are not.
     pub fn wait_workers(&self, count: usize) {
         wait_until(SOON, &format!("{count} workers are connected"), || {
-            self.try_get::<Vec<WorkerView>>("/workers").is_some_and(|workers| workers.len() == count)
+            let workers = self.try_get::<Vec<WorkerView>>("/workers");
+            workers.is_some_and(|workers| workers.iter().filter(|it| it.joined).count() == count)
         });
     }
 

@@ -2,6 +2,7 @@
 //! stops it, corpora, and an oracle of another make.
 #![allow(clippy::indexing_slicing, reason = "a test tool: a wrong index is a bug in it and is to be seen")]
 
+pub mod access_logs;
 pub mod cluster;
 pub mod corpus;
 pub mod http;

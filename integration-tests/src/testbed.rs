@@ -149,6 +149,42 @@ fn sum_constant<const CONSTANT: u64>(lines: Flow<Text>) -> Single<u64> {
     lines.map(|_| CONSTANT).sum()
 }
 
+/// Parameters of `limited` as the first build takes them.
+#[derive(Debug, Deserialize)]
+struct Limit {
+    limit: u8,
+}
+
+/// The same as any other build takes them: more of them, of a wider type, and none that has to be given.
+#[derive(Debug, Deserialize)]
+#[serde(default)]
+struct Limits {
+    limit: u64,
+    floor: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { limit: u64::MAX, floor: 0 }
+    }
+}
+
+/// Counts the lines that are not longer than the limit.
+fn count_short_lines(lines: Flow<Text>, params: Limit) -> Single<u64> {
+    lines.filter(move |line| line.len() <= usize::from(params.limit)).count()
+}
+
+/// Counts the lines whose length lies within the limits.
+fn count_lines_within(lines: Flow<Text>, params: Limits) -> Single<u64> {
+    lines.filter(move |line| (params.floor..=params.limit).contains(&(line.len() as u64))).count()
+}
+
+/// Counts the words of two inputs apart: those of `users` come behind an `@`.
+fn count_words_by_input(inputs: Inputs, (): ()) -> Flow<(Text, u64)> {
+    let users = inputs.lines("users").words().map(|word| Text::from([b"@", &*word].concat()));
+    inputs.lines("logs").words().merge(users).counts()
+}
+
 fn output(counts: &Vec<(Text, u64)>, out: &mut dyn Write) -> io::Result<()> {
     for (word, times) in counts {
         out.write_all(word)?;
@@ -158,7 +194,14 @@ fn output(counts: &Vec<(Text, u64)>, out: &mut dyn Write) -> io::Result<()> {
 }
 
 fn app<const CONSTANT: u64>() -> Result<App, Box<dyn std::error::Error>> {
-    Ok(App::new()
+    let app = App::new();
+    let app = if CONSTANT == 1 {
+        app.program("limited", count_short_lines)
+    } else {
+        app.program("limited", count_lines_within)
+    };
+    Ok(app
+        .register(TypedProgram::new("words_by_input", count_words_by_input)?.output(output))
         .register(TypedProgram::new("word_count", count_words)?.output(output))
         .register(TypedProgram::new("fails_until_marker", fail_until_marker)?.output(output))
         .register(TypedProgram::new("holds_at_a_line", hold_at_line)?.output(output))

@@ -4,8 +4,10 @@
 //! - [`tools`]: what the checks need beyond Rust, and how it is installed;
 //! - [`blocks`]: executes the fenced blocks of README and walk-throughs;
 //! - [`corpus`]: seeded text of any size;
+//! - [`access_logs`]: seeded access logs of several servers, some lines broken and some files compressed;
 //! - [`shell`]: the only place that starts processes and prints.
 
+mod access_logs;
 mod blocks;
 mod checks;
 mod corpus;
@@ -26,7 +28,9 @@ cargo xtask test [--only NAME ...] [--skip NAME ...] [--list]
 cargo xtask simulate --seeds N [--from S]
     runs the cluster's deciding code in the simulator, one run a seed
 cargo xtask corpus --bytes N --distinct M --seed S --output FILE
-    writes N bytes of text with M distinct words, the same for the same numbers, and prints its checksum";
+    writes N bytes of text with M distinct words, the same for the same numbers, and prints its checksum
+cargo xtask access-logs --servers N --lines N --seed S --output DIR
+    writes the access logs of N servers, N lines each, the same for the same numbers; one line in 100 is broken on purpose";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -60,6 +64,11 @@ fn dispatch(args: &[String]) -> anyhow::Result<ExitCode> {
         }
         Some((command, rest)) if command == "corpus" => {
             let written = corpus::Corpus::from_args(rest)?.write()?;
+            say(&written.to_string());
+            Ok(ExitCode::SUCCESS)
+        }
+        Some((command, rest)) if command == "access-logs" => {
+            let written = access_logs::AccessLogs::from_args(rest)?.write()?;
             say(&written.to_string());
             Ok(ExitCode::SUCCESS)
         }

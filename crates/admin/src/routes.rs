@@ -121,7 +121,8 @@ fn steps<F: Face>() -> Vec<Endpoint<Served<F>>> {
     const NOT_STARTED: &str = "the step has not started";
     vec![
         Endpoint::get("/api/v1/steps", "steps", "All steps, oldest first", api::steps::<F>),
-        Endpoint::post("/api/v1/steps", "submit", "Queues a step", api::submit::<F>),
+        Endpoint::post("/api/v1/steps", "submit", "Queues a step", api::submit::<F>)
+            .refuses(CONFLICT, "its key belongs to a step of other content, or too many steps wait"),
         Endpoint::get("/api/v1/steps/{id}", "step", "A step", api::step::<F>),
         Endpoint::post(
             "/api/v1/steps/{id}/cancel",

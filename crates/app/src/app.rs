@@ -55,6 +55,8 @@ impl App {
     }
 
     /// Registers a flow function under a name, with defaults for all else.
+    ///
+    /// It runs again on each node, and has to give the same flow there: see [`IntoProgram`]. Values reach its closures by capture.
     #[must_use]
     pub fn program<M, P: IntoProgram<M>>(mut self, name: &str, flow: P) -> Self {
         match TypedProgram::new(name, flow) {

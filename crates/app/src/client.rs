@@ -135,7 +135,10 @@ impl Client {
         } else {
             ""
         };
-        Err(Failure::unreached(format!("the master refused: {message}{hint}")))
+        let message = format!("the master refused: {message}{hint}");
+        // What was submitted names something that there is not, or wrongly: the same as when this process had found it.
+        let wrong = status == StatusCode::UNPROCESSABLE_ENTITY;
+        Err(if wrong { Failure::usage(message) } else { Failure::unreached(message) })
     }
 
     /// Waits until a step has ended. `on_event` sees the step at the start and after each event that concerns it.

@@ -15,6 +15,11 @@ use crate::flow::Flow;
 ///
 /// `Fn(Flow<T>) -> Flow<U, C>`, `Fn(Flow<T>, P) -> Flow<U, C>` or `Fn(Inputs, P) -> Flow<U, C>`, where `P` is read from the
 /// step's parameters. A closure says the types of its arguments. `M` tells the forms apart and is always inferred.
+///
+/// The function runs again on each node: for a submission, on the master, and on every worker. So it has to give the same flow
+/// each time: by its parameters alone, without a clock, a random number, the environment or a file of one machine. What closures
+/// need they capture: parameters, or a small table made of them or built in ([`include_str!`]). A worker whose flow has other
+/// operators, types or parameters is refused by the digest of its plan; values within a closure are in no digest.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a flow function",
     label = "expected `fn(Flow<T>) -> Flow<U, ..>`, `fn(Flow<T>, P) -> Flow<U, ..>` or `fn(Inputs, P) -> Flow<U, ..>`",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use elastic_flow_clock::Mono;
-use elastic_flow_queue::{Effect as QueueEffect, Queue, QueueRecord, StepSpec, StepState};
+use elastic_flow_queue::{Effect as QueueEffect, Queue, QueueError, QueueRecord, StepSpec, StepState};
 use elastic_flow_receipt::{Attempt, NodeId, ReceiptId, StepId};
 use elastic_flow_wire::message::{Message, Segment};
 use elastic_flow_wire::with_causes;
@@ -231,7 +231,12 @@ impl MasterCore {
             return;
         }
         match self.queue.submit(spec, wall) {
-            Err(error) => out.push(Effect::Reply(request, Err(ApiError::Invalid(with_causes(&error))))),
+            Err(error) => {
+                // Only what is not well-formed is wrong by itself; the rest depends on what else there is.
+                let wrong = matches!(error, QueueError::Spec(_));
+                let refused = if wrong { ApiError::Invalid } else { ApiError::Conflict };
+                out.push(Effect::Reply(request, Err(refused(with_causes(&error)))));
+            }
             Ok((step, records)) => {
                 if !records.is_empty() {
                     self.apply_queue(records, out);

@@ -190,10 +190,13 @@ impl MasterHandle {
     /// # Errors
     /// There is no such step, it has not started, or its account is not kept any more.
     pub async fn audit(&self, step: StepId) -> Result<Audit, ApiError> {
-        match self.ask(move |it| it.core.audit(step)).await? {
-            Some(audit) => Ok(audit),
-            None => Ok(self.account(step).await?.audit()),
-        }
+        let StepView { program, params, .. } = self.step(step).await?;
+        let mut audit = match self.ask(move |it| it.core.audit(step)).await? {
+            Some(audit) => audit,
+            None => self.account(step).await?.audit(),
+        };
+        (audit.program, audit.params) = (program, params);
+        Ok(audit)
     }
 
     /// A step's failures, oldest first, the first thousand of them.

@@ -1,7 +1,7 @@
 //! An audit for people: a table, and a line.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use super::{
     Audit, Column, Coverage, CoverageFault, CoverageFaultKind, Gap, Listing, Mismatch, NamedReceipt, Replayed,
@@ -117,6 +117,7 @@ impl fmt::Display for Audit {
             write!(f, ", which replays step {replayed}")?;
         }
         writeln!(f, ": {}", self.verdict())?;
+        self.fmt_program(f)?;
         self.fmt_rows(f)?;
         self.fmt_coverage(f)?;
         list(f, "read other than conceived", &self.mismatches, self.mismatches_total, |it, f| {
@@ -149,6 +150,22 @@ impl fmt::Display for Gap {
 }
 
 impl Audit {
+    /// What ran, a line each; nothing where it is not known.
+    fn fmt_program(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.program.is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "program {}", self.program)?;
+        // A value may be any text: what could upset a terminal or break the line is escaped.
+        self.params.iter().try_for_each(|(name, value)| {
+            write!(f, "param {name}=")?;
+            value.chars().try_for_each(|it| {
+                if it.is_control() { write!(f, "{}", it.escape_default()) } else { f.write_char(it) }
+            })?;
+            writeln!(f)
+        })
+    }
+
     fn fmt_rows(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rows = &self.rows;
         writeln!(f, "{:<22}{:>16}{:>22}{:>24}", "", "receipts", "entries", "bytes")?;

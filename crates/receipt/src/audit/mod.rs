@@ -243,6 +243,12 @@ pub struct Audit {
     pub step: StepId,
     /// The step that it replays.
     pub replay_of: Option<StepId>,
+    /// The program that ran. Whoever keeps the steps fills it in, and the parameters; until then there is none.
+    #[serde(default)]
+    pub program: String,
+    /// The parameters that it ran with, by name.
+    #[serde(default)]
+    pub params: Vec<(String, String)>,
     balanced: bool,
     /// The rows.
     pub rows: Rows,
@@ -320,6 +326,8 @@ pub fn audit(ledger: &Ledger, parts: &[InputPart], earlier: Option<&Earlier>) ->
     Audit {
         step: ledger.step(),
         replay_of: replayed.as_ref().and_then(|it| it.steps.first().copied()),
+        program: String::new(),
+        params: Vec::new(),
         balanced,
         rows,
         entries_unknown,

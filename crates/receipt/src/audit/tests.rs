@@ -62,6 +62,18 @@ fn completed(chunks: &[ConceivedChunk]) -> Ledger {
 }
 
 #[test]
+fn a_table_names_the_program_and_its_parameters_where_they_are_known() {
+    let (chunks, parts) = cut(&[1_000], 1_000);
+    let mut audit = audit(&completed(&chunks), &parts, None);
+    assert!(audit.to_string().starts_with("audit of step 7: balanced\n    "), "{audit}");
+    audit.program = "log_report".to_owned();
+    audit.params = vec![("day".to_owned(), "2026-11-24".to_owned()), ("note".to_owned(), "a\n\u{1b}[2Jé".to_owned())];
+    let expected =
+        "audit of step 7: balanced\nprogram log_report\nparam day=2026-11-24\nparam note=a\\n\\u{1b}[2Jé\n    ";
+    assert!(audit.to_string().starts_with(expected), "{audit}");
+}
+
+#[test]
 fn a_completed_step_balances_and_says_so_in_a_line() {
     let (chunks, parts) = cut(&[40_000, 0, 24_000], 1_000);
     let mut ledger = completed(&chunks);
