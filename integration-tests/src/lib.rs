@@ -10,6 +10,7 @@ pub mod outside;
 pub mod place;
 pub mod process;
 pub mod sim;
+pub mod sources;
 pub mod testbed;
 pub mod throttle;
 pub mod wait;

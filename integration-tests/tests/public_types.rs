@@ -4,14 +4,13 @@
 //! The sources are read, as the compiler's own list of public items is not to be had from a stable one. What a file takes in with
 //! `use`, under whatever name, and type aliases over it are followed; macros are not expanded.
 
-#![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
+#![expect(clippy::panic, reason = "a test fails by panicking, its helpers too")]
 #![expect(clippy::wildcard_enum_match_arm, reason = "of Rust's many items a few are looked at")]
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use elastic_flow_integration_tests::outside::workspace;
+use elastic_flow_integration_tests::sources::of_published_crates;
 use syn::visit::{self, Visit};
 use syn::{Attribute, ImplItem, Item, Type, UseTree, Visibility};
 
@@ -238,25 +237,11 @@ fn hidden(sources: &[Source]) -> BTreeSet<String> {
     &private - &public
 }
 
-fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).expect("a folder of sources") {
-        let path = entry.expect("an entry of it").path();
-        if path.is_dir() {
-            rust_files(&path, found);
-        } else if path.extension().is_some_and(|it| it == "rs") {
-            found.push(path);
-        }
-    }
-}
-
 #[test]
 fn published_crates_show_no_type_of_the_libraries_behind_them() {
     let (mut shown, mut behind) = (Vec::new(), 0);
-    for entry in fs::read_dir(workspace().join("crates")).expect("the published crates") {
-        let mut files = Vec::new();
-        rust_files(&entry.expect("a crate").path().join("src"), &mut files);
-        let read = |path: &PathBuf| Source::parse(path, &fs::read_to_string(path).expect("a source"));
-        let sources: Vec<_> = files.iter().map(read).collect();
+    for files in of_published_crates() {
+        let sources: Vec<_> = files.iter().map(|(path, text)| Source::parse(path, text)).collect();
         behind += sources.iter().filter(|source| source.names.len() > BEHIND.len()).count();
         let hidden = hidden(&sources);
         shown.extend(sources.iter().flat_map(|source| source.shown(&hidden)));

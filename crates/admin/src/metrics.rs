@@ -40,6 +40,23 @@ pub struct Series {
     pub labels: &'static [&'static str],
     /// What it counts.
     pub help: &'static str,
+    /// What to be woken for: a condition on it, with what it means or what says more. None where it only explains others.
+    pub alert_when: Option<&'static str>,
+}
+
+impl Series {
+    /// The same, with a condition to be woken for.
+    pub(crate) const fn alert_when(mut self, condition: &'static str) -> Self {
+        self.alert_when = Some(condition);
+        self
+    }
+
+    /// Its unit, which its name says.
+    #[must_use]
+    pub fn unit(&self) -> &'static str {
+        let base = self.name.trim_end_matches("_total");
+        ["seconds", "bytes"].into_iter().find(|unit| base.ends_with(unit)).unwrap_or("1")
+    }
 }
 
 pub use crate::series::SERIES;
@@ -151,7 +168,9 @@ mod tests {
             assert_eq!(series.name.ends_with("_total"), series.kind == SeriesKind::Counter, "{}", series.name);
             let histogram_unit = series.name.ends_with("_seconds") || series.name.ends_with("_bytes");
             assert!(series.kind != SeriesKind::Histogram || histogram_unit, "{}", series.name);
-            assert!(series.help.ends_with('.') && !series.help.contains('\n'), "{}", series.name);
+            for text in [series.help, series.alert_when.unwrap_or(".")] {
+                assert!(text.ends_with('.') && !text.contains('\n'), "{}", series.name);
+            }
             for part in ["_milliseconds", "_millis", "_ms", "_mb", "_kb", "_mib", "_nanos"] {
                 assert!(!series.name.contains(part), "{}", series.name);
             }
