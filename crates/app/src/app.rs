@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
+use elastic_flow_dataflow::Data;
 use elastic_flow_dataflow::program::{IntoProgram, TypedProgram};
 use elastic_flow_dataflow::seam::Program;
 use elastic_flow_dataflow::source::Window;
@@ -56,7 +57,7 @@ impl App {
 
     /// Registers a flow function under a name, with defaults for all else.
     #[must_use]
-    pub fn program<M, P: IntoProgram<M>>(mut self, name: &str, flow: P) -> Self {
+    pub fn program<M, P: IntoProgram<M, Element: Data>>(mut self, name: &str, flow: P) -> Self {
         match TypedProgram::new(name, flow) {
             Ok(program) => self.register(program),
             Err(error) => {
