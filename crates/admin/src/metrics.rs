@@ -1,6 +1,12 @@
 //! The recorder behind `/metrics`, and every series that the project emits, with its help.
+//!
+//! A program with an HTTP server of its own gives the text of [`render`] there. A recorder that it has installed already is used,
+//! never replaced: the series go to that, and nothing here has them.
+//!
+//! Only the commands of an application that serve `/metrics` install a recorder by themselves. Whoever uses the engine as a library
+//! does so with [`Metrics::install`], or with a recorder of another make and [`describe_metrics`], or not at all.
 
-use std::sync::Arc;
+use std::sync::OnceLock;
 
 use ::metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -34,6 +40,23 @@ pub struct Series {
     pub labels: &'static [&'static str],
     /// What it counts.
     pub help: &'static str,
+    /// What to be woken for: a condition on it, with what it means or what says more. None where it only explains others.
+    pub alert_when: Option<&'static str>,
+}
+
+impl Series {
+    /// The same, with a condition to be woken for.
+    pub(crate) const fn alert_when(mut self, condition: &'static str) -> Self {
+        self.alert_when = Some(condition);
+        self
+    }
+
+    /// Its unit, which its name says.
+    #[must_use]
+    pub fn unit(&self) -> &'static str {
+        let base = self.name.trim_end_matches("_total");
+        ["seconds", "bytes"].into_iter().find(|unit| base.ends_with(unit)).unwrap_or("1")
+    }
 }
 
 pub use crate::series::SERIES;
@@ -50,9 +73,37 @@ pub fn describe_metrics() {
     }
 }
 
+/// The handle of this process's recorder, once [`Metrics::install`] was called; none inside if another one was there.
+static INSTALLED: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+
+/// The Prometheus text of this process's series, for a program with an HTTP server of its own.
+///
+/// [`Metrics::install`] comes first, at the start of the program: what happened before it is not counted. Where there are no
+/// series, because that was not called or because the program has installed a recorder of another make, the text is a comment
+/// that says so. The series of a worker in another process are not among them.
+///
+/// Each call drains what histograms have gathered; where nobody asks for minutes, [`Metrics::upkeep`] does that.
+///
+/// ```
+/// use elastic_flow_admin::metrics::{self, Metrics};
+///
+/// let own = Metrics::install();
+/// assert_eq!(own.render(), Some(metrics::render()));
+/// ```
+#[must_use]
+pub fn render() -> String {
+    match INSTALLED.get() {
+        Some(Some(handle)) => handle.render(),
+        Some(None) => {
+            "# No series: they go to the metrics recorder of another make that this program installed.\n".to_owned()
+        }
+        None => "# No series: this program has not called Metrics::install().\n".to_owned(),
+    }
+}
+
 /// The process's series, for `/metrics`.
 #[derive(Clone)]
-pub struct Metrics(Option<Arc<PrometheusHandle>>);
+pub struct Metrics(Option<PrometheusHandle>);
 
 impl std::fmt::Debug for Metrics {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -61,15 +112,19 @@ impl std::fmt::Debug for Metrics {
 }
 
 impl Metrics {
-    /// Installs the recorder, once and before any series is emitted, and describes them. A recorder that is installed already
-    /// is used and never replaced: the series are described to it, and [`Metrics::render`] gives none.
-    #[must_use]
+    /// Installs the recorder, before any series is emitted, and describes them. Again in the same process: the same one.
+    ///
+    /// A recorder that is installed already is used and never replaced: the series are described to it, and
+    /// [`Metrics::render`] gives none.
     pub fn install() -> Self {
-        let recorder = builder().build_recorder();
-        let handle = recorder.handle();
-        let own = ::metrics::set_global_recorder(recorder).is_ok();
-        describe_metrics();
-        Self(own.then(|| Arc::new(handle)))
+        let installed = INSTALLED.get_or_init(|| {
+            let recorder = builder().build_recorder();
+            let handle = recorder.handle();
+            let own = ::metrics::set_global_recorder(recorder).is_ok();
+            describe_metrics();
+            own.then_some(handle)
+        });
+        Self(installed.clone())
     }
 
     /// Nothing is recorded.
@@ -81,7 +136,7 @@ impl Metrics {
     /// The Prometheus text, or none if the series go to another recorder.
     #[must_use]
     pub fn render(&self) -> Option<String> {
-        self.0.as_ref().map(|handle| handle.render())
+        self.0.as_ref().map(PrometheusHandle::render)
     }
 
     /// Drains histograms; to be called every few seconds where nobody scrapes. A running [`crate::AdminServer`] does.
@@ -113,7 +168,9 @@ mod tests {
             assert_eq!(series.name.ends_with("_total"), series.kind == SeriesKind::Counter, "{}", series.name);
             let histogram_unit = series.name.ends_with("_seconds") || series.name.ends_with("_bytes");
             assert!(series.kind != SeriesKind::Histogram || histogram_unit, "{}", series.name);
-            assert!(series.help.ends_with('.') && !series.help.contains('\n'), "{}", series.name);
+            for text in [series.help, series.alert_when.unwrap_or(".")] {
+                assert!(text.ends_with('.') && !text.contains('\n'), "{}", series.name);
+            }
             for part in ["_milliseconds", "_millis", "_ms", "_mb", "_kb", "_mib", "_nanos"] {
                 assert!(!series.name.contains(part), "{}", series.name);
             }

@@ -241,7 +241,8 @@ async fn worker_metrics(State((_, metrics)): State<(Ready, Metrics)>) -> Result<
 
 fn own_metrics(metrics: &Metrics) -> Result<String, Refusal> {
     metrics.render().ok_or_else(|| {
-        let message = "this program installed a metrics recorder of its own: the series are there";
+        let message =
+            "this program installed a metrics recorder of its own: the series of this node go there, not here";
         Refusal::new(StatusCode::NOT_FOUND, "not_found", message)
     })
 }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
+use elastic_flow_dataflow::Data;
 use elastic_flow_dataflow::program::{IntoProgram, TypedProgram};
 use elastic_flow_dataflow::seam::Program;
 use elastic_flow_dataflow::source::Window;
@@ -58,7 +59,7 @@ impl App {
     ///
     /// It runs again on each node, and has to give the same flow there: see [`IntoProgram`]. Values reach its closures by capture.
     #[must_use]
-    pub fn program<M, P: IntoProgram<M>>(mut self, name: &str, flow: P) -> Self {
+    pub fn program<M, P: IntoProgram<M, Element: Data>>(mut self, name: &str, flow: P) -> Self {
         match TypedProgram::new(name, flow) {
             Ok(program) => self.register(program),
             Err(error) => {

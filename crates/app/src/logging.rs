@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::level_filters::LevelFilter;
-use tracing::{Event, Subscriber};
+use tracing::{Dispatch, Event, Subscriber};
 use tracing_subscriber::fmt::format::{Format, Full, Json, JsonFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt;
@@ -93,8 +93,8 @@ impl<'a> MakeWriter<'a> for TailWriter {
     }
 }
 
-/// Installs the log of this process, unless the program has installed one of its own, which is used then. The tail is empty in
-/// that case.
+/// Installs the log of this process, unless the program has installed a subscriber of its own: that is used then, nothing is
+/// installed, and the tail stays empty.
 ///
 /// # Errors
 /// `filter` is no level and no list of `target=level`.
@@ -119,8 +119,14 @@ pub(crate) fn install(filter: &str, format: LogFormat, node: Option<&str>) -> Re
             lines.fmt_fields(JsonFields::new()).event_format(event).with_filter(filter).boxed()
         }
     };
-    let own = tracing_subscriber::registry().with(show).with(keep).try_init().is_ok();
-    Ok(if own { tail } else { LogTail::default() })
+    let log = Dispatch::new(tracing_subscriber::registry().with(show).with(keep));
+    if tracing::dispatcher::set_global_default(log.clone()).is_err() {
+        return Ok(LogTail::default());
+    }
+    // What libraries say through `log` comes here, too, unless the program has a logger of its own. That the subscriber is set, as
+    // it is since the lines above, is reported as an error after that.
+    log.try_init().ok();
+    Ok(tail)
 }
 
 /// `NODE` before the usual line.

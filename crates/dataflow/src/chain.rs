@@ -32,11 +32,12 @@ pub(crate) mod sealed {
 
 /// The operators of a stage, fused.
 ///
-/// It is written out only in the type of a flow function's result, as `Flow<U, impl Chain<Item = U>>`.
+/// It is written out only in the type of a flow function's result, as `Flow<U, impl Chain<Item = U, Output = Vec<U>>>`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a chain of operators",
     label = "expected what a `Flow` method gives",
-    note = "a flow function that ends in `map`, `filter` and the like returns `Flow<U, impl Chain<Item = U>>`"
+    note = "a flow function that ends in `map`, `filter` and the like returns \
+            `Flow<U, impl Chain<Item = U, Output = Vec<U>>>`"
 )]
 pub trait Chain: sealed::Sealed + Sized + Send + Sync + 'static {
     /// What comes out of the last operator.

@@ -12,8 +12,14 @@ use crate::total::One;
 ///
 /// A flow is built from operators by value, as an iterator is; nothing runs before a step does. `C` is the chain of operators
 /// since the last border, and is left out where there is none: a flow function that ends in a keyed reduction returns
-/// `Flow<(K, V)>`, one that ends in `map` and the like returns `Flow<U, impl Chain<Item = U>>`, and one that ends in a single
-/// value returns [`Single<T>`].
+/// `Flow<(K, V)>`, one that ends in `map` and the like returns `Flow<U, impl Chain<Item = U, Output = Vec<U>>>`, and one that ends
+/// in a single value returns [`Single<T>`].
+///
+/// A flow goes one way: it is moved into the operator that takes it, and cannot be used twice. What two branches would do, one
+/// closure does: `flat_map` each item into what either of them would make of it.
+///
+/// Its closures run in many threads, after the function that built it has ended: they own what they use (`move`), share it by
+/// `Arc`, and count in atomic numbers. What leaves a closure is owned, too: no item lives longer than the call that gets it.
 ///
 /// ```
 /// use elastic_flow_dataflow::{Chain, Flow, Single, Text, TypedProgram};

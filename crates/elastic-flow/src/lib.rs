@@ -28,10 +28,16 @@
 //! With the feature `app` (on by default), `App::new().program("word_count", count_words).main()` is a whole command line: `run`
 //! starts a cluster on this machine, `master` and `worker` start real nodes, `submit`, `audit`, `replay` and others speak to them.
 //!
+//! Used as a library, nothing is installed in the process: series go to the `metrics` recorder and events to the `tracing`
+//! subscriber that are there, if any. `Metrics::install()` and `render()` of the module `metrics` are for a program with an HTTP
+//! server of its own.
+//!
 //! This crate has no logic of its own: each layer is a crate, and a module here.
 
 #[cfg(feature = "admin")]
 pub use elastic_flow_admin as admin;
+#[cfg(feature = "admin")]
+pub use elastic_flow_admin::metrics;
 #[cfg(feature = "app")]
 pub use elastic_flow_app as app;
 pub use elastic_flow_clock as clock;

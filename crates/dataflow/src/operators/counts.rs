@@ -4,7 +4,7 @@ use crate::chain::Chain;
 use crate::flow::Flow;
 use crate::keyed::{self, Key};
 
-impl<T: Key, C: Chain<Item = T>> Flow<T, C> {
+impl<T: 'static, C: Chain<Item = T>> Flow<T, C> {
     /// The number of each item, after itertools: a global reduction.
     ///
     /// Counted in the worker over the whole task, added on the master. For the number of all items see
@@ -21,7 +21,10 @@ impl<T: Key, C: Chain<Item = T>> Flow<T, C> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn counts(self) -> Flow<(T, u64)> {
+    pub fn counts(self) -> Flow<(T, u64)>
+    where
+        T: Key,
+    {
         Flow::behind("counts", keyed::counts(self.chain))
     }
 }

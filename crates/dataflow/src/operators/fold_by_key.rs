@@ -7,7 +7,7 @@ use crate::flow::Flow;
 use crate::keyed::{self, Key};
 use crate::reduction::FoldingBy;
 
-impl<K: Key, V: 'static, C: Chain<Item = (K, V)>> Flow<(K, V), C> {
+impl<K: 'static, V: 'static, C: Chain<Item = (K, V)>> Flow<(K, V), C> {
     /// Folds the values of each key into an accumulator: a global reduction.
     ///
     /// An accumulator begins with `init`, takes values by `fold`, and takes others by `merge`. Values meet in any order and
@@ -26,6 +26,7 @@ impl<K: Key, V: 'static, C: Chain<Item = (K, V)>> Flow<(K, V), C> {
     /// ```
     pub fn fold_by_key<A, I, F, M>(self, init: I, fold: F, merge: M) -> Flow<(K, A)>
     where
+        K: Key,
         A: Data,
         I: Fn() -> A + Send + Sync + 'static,
         F: Fn(A, V) -> A + Send + Sync + 'static,

@@ -7,7 +7,7 @@ use crate::flow::Flow;
 use crate::keyed::{self, Key};
 use crate::reduction::Extreme;
 
-impl<K: Key, V: Data + Ord, C: Chain<Item = (K, V)>> Flow<(K, V), C> {
+impl<K: 'static, V: 'static, C: Chain<Item = (K, V)>> Flow<(K, V), C> {
     /// The least value of each key: a global reduction.
     ///
     /// Unlike [`Iterator::min_by_key`] it takes no function: items are pairs of key and value, and each key has a result.
@@ -20,7 +20,11 @@ impl<K: Key, V: Data + Ord, C: Chain<Item = (K, V)>> Flow<(K, V), C> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn min_by_key(self) -> Flow<(K, V)> {
+    pub fn min_by_key(self) -> Flow<(K, V)>
+    where
+        K: Key,
+        V: Data + Ord,
+    {
         self.extreme("min_by_key", false)
     }
 
@@ -36,11 +40,19 @@ impl<K: Key, V: Data + Ord, C: Chain<Item = (K, V)>> Flow<(K, V), C> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn max_by_key(self) -> Flow<(K, V)> {
+    pub fn max_by_key(self) -> Flow<(K, V)>
+    where
+        K: Key,
+        V: Data + Ord,
+    {
         self.extreme("max_by_key", true)
     }
 
-    fn extreme(self, name: &'static str, greatest: bool) -> Flow<(K, V)> {
+    fn extreme(self, name: &'static str, greatest: bool) -> Flow<(K, V)>
+    where
+        K: Key,
+        V: Data + Ord,
+    {
         Flow::behind(name, keyed::reduced(self.chain, name, Extreme { greatest, value: PhantomData }))
     }
 }

@@ -4,7 +4,7 @@ use crate::chain::{Chain, Data};
 use crate::flow::{Flow, Single};
 use crate::total::{Totalling, total};
 
-impl<T: Data, C: Chain<Item = T>> Flow<T, C> {
+impl<T: 'static, C: Chain<Item = T>> Flow<T, C> {
     /// Reduces all items to one, after [`Iterator::reduce`]: a global reduction. None where there is no item.
     ///
     /// Items meet in any order and grouping, so that `f` has to be associative and commutative.
@@ -19,6 +19,7 @@ impl<T: Data, C: Chain<Item = T>> Flow<T, C> {
     /// ```
     pub fn reduce<F>(self, f: F) -> Single<Option<T>>
     where
+        T: Data,
         F: Fn(T, T) -> T + Send + Sync + 'static,
     {
         Flow::of(total(self.chain, "reduce", Reduce(f)))

@@ -7,7 +7,7 @@ use crate::flow::Flow;
 use crate::keyed::{self, Key};
 use crate::reduction::ReducingBy;
 
-impl<K: Key, V: Data, C: Chain<Item = (K, V)>> Flow<(K, V), C> {
+impl<K: 'static, V: 'static, C: Chain<Item = (K, V)>> Flow<(K, V), C> {
     /// Reduces the values of each key to one: a global reduction.
     ///
     /// Values meet in any order and grouping, so that `f` has to be associative and commutative.
@@ -23,6 +23,8 @@ impl<K: Key, V: Data, C: Chain<Item = (K, V)>> Flow<(K, V), C> {
     /// ```
     pub fn reduce_by_key<F>(self, f: F) -> Flow<(K, V)>
     where
+        K: Key,
+        V: Data,
         F: Fn(V, V) -> V + Send + Sync + 'static,
     {
         let reduction = ReducingBy { f, value: PhantomData };

@@ -6,7 +6,7 @@ use crate::chain::{Chain, Data};
 use crate::flow::{Flow, Single};
 use crate::total::{Totalling, total};
 
-impl<T: Data + Default + Add<Output = T>, C: Chain<Item = T>> Flow<T, C> {
+impl<T: 'static, C: Chain<Item = T>> Flow<T, C> {
     /// The sum of the items, from `T::default()`: a global reduction.
     ///
     /// Numbers overflow as `+` does. Floating-point sums depend on grouping within their rounding.
@@ -19,7 +19,10 @@ impl<T: Data + Default + Add<Output = T>, C: Chain<Item = T>> Flow<T, C> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn sum(self) -> Single<T> {
+    pub fn sum(self) -> Single<T>
+    where
+        T: Data + Default + Add<Output = T>,
+    {
         Flow::of(total(self.chain, "sum", Sum))
     }
 }

@@ -8,7 +8,7 @@ use crate::flow::Flow;
 use crate::keyed::{self, Key};
 use crate::reduction::{Counting, Summing};
 
-impl<K: Key, V: 'static, C: Chain<Item = (K, V)>> Flow<(K, V), C> {
+impl<K: 'static, V: 'static, C: Chain<Item = (K, V)>> Flow<(K, V), C> {
     /// The sum of the values of each key: a global reduction. Numbers overflow as `+` does.
     ///
     /// ```
@@ -21,6 +21,7 @@ impl<K: Key, V: 'static, C: Chain<Item = (K, V)>> Flow<(K, V), C> {
     /// ```
     pub fn sum_by_key(self) -> Flow<(K, V)>
     where
+        K: Key,
         V: Data + Add<Output = V>,
     {
         Flow::behind("sum_by_key", keyed::reduced(self.chain, "sum_by_key", Summing(PhantomData)))
@@ -36,7 +37,10 @@ impl<K: Key, V: 'static, C: Chain<Item = (K, V)>> Flow<(K, V), C> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn count_by_key(self) -> Flow<(K, u64)> {
+    pub fn count_by_key(self) -> Flow<(K, u64)>
+    where
+        K: Key,
+    {
         Flow::behind("count_by_key", keyed::reduced(self.chain, "count_by_key", Counting(PhantomData)))
     }
 }

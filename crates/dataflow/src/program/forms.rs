@@ -23,20 +23,24 @@ use crate::flow::Flow;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a flow function",
     label = "expected `fn(Flow<T>) -> Flow<U, ..>`, `fn(Flow<T>, P) -> Flow<U, ..>` or `fn(Inputs, P) -> Flow<U, ..>`",
-    note = "items must be `Serialize + DeserializeOwned + Send`, parameters `DeserializeOwned`; a closure needs the types of its \
-            arguments written out"
+    note = "items that enter must be `Serialize + DeserializeOwned + Send`, parameters `DeserializeOwned`, and what the function \
+            captures `Send + Sync + 'static`; a closure needs the types of its arguments written out",
+    note = "a function whose flow ends in `map` and the like returns `Flow<U, impl Chain<Item = U, Output = Vec<U>>>`: with its output"
 )]
 pub trait IntoProgram<M> {
     /// The items that it takes.
     type Item: 'static;
-    /// The items that its flow ends in.
-    type Element: Data;
+    /// The items that its flow ends in: [`Data`], which is asked for where a program is made of it, so that an item that is none
+    /// is named.
+    type Element: 'static;
     /// The result of the program.
     type Output: Send + 'static;
 
     /// What builds the flow from parameters.
     #[doc(hidden)]
-    fn into_build(self) -> Build<Self::Element, Self::Output>;
+    fn into_build(self) -> Build<Self::Element, Self::Output>
+    where
+        Self::Element: Data;
 }
 
 /// Tells the form without parameters.
@@ -58,14 +62,17 @@ impl<F, T, U, C> IntoProgram<OfFlow<T, U, C>> for F
 where
     F: Fn(Flow<T>) -> Flow<U, C> + Send + Sync + 'static,
     T: Data,
-    U: Data,
+    U: 'static,
     C: Chain<Item = U, Output: Send>,
 {
     type Item = T;
     type Element = U;
     type Output = C::Output;
 
-    fn into_build(self) -> Build<U, C::Output> {
+    fn into_build(self) -> Build<U, C::Output>
+    where
+        U: Data,
+    {
         Arc::new(move |params| {
             params.typed::<()>()?;
             Ok((Vec::new(), self(Flow::source(None)).chain.build()?))
@@ -78,14 +85,17 @@ where
     F: Fn(Flow<T>, P) -> Flow<U, C> + Send + Sync + 'static,
     T: Data,
     P: DeserializeOwned,
-    U: Data,
+    U: 'static,
     C: Chain<Item = U, Output: Send>,
 {
     type Item = T;
     type Element = U;
     type Output = C::Output;
 
-    fn into_build(self) -> Build<U, C::Output> {
+    fn into_build(self) -> Build<U, C::Output>
+    where
+        U: Data,
+    {
         Arc::new(move |params| Ok((Vec::new(), self(Flow::source(None), params.typed()?).chain.build()?)))
     }
 }
@@ -94,14 +104,17 @@ impl<F, P, U, C> IntoProgram<OfInputs<P, U, C>> for F
 where
     F: Fn(Inputs, P) -> Flow<U, C> + Send + Sync + 'static,
     P: DeserializeOwned,
-    U: Data,
+    U: 'static,
     C: Chain<Item = U, Output: Send>,
 {
     type Item = Inputs;
     type Element = U;
     type Output = C::Output;
 
-    fn into_build(self) -> Build<U, C::Output> {
+    fn into_build(self) -> Build<U, C::Output>
+    where
+        U: Data,
+    {
         Arc::new(move |params| {
             let inputs = Inputs::default();
             let names = inputs.names();
