@@ -159,6 +159,7 @@ fn name_of(kind: &ClusterEventKind) -> &'static str {
     match kind {
         ClusterEventKind::Step { .. } => "step",
         ClusterEventKind::Worker { .. } => "worker",
+        ClusterEventKind::Verdict { .. } => "verdict",
         ClusterEventKind::Progress { .. } => "progress",
         ClusterEventKind::Failure { .. } => "failure",
     }

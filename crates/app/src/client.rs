@@ -227,7 +227,7 @@ fn concerns(kind: &ClusterEventKind, id: u64) -> bool {
         ClusterEventKind::Step { step, .. }
         | ClusterEventKind::Progress { step, .. }
         | ClusterEventKind::Failure { step, .. } => step.0 == id,
-        ClusterEventKind::Worker { .. } => false,
+        ClusterEventKind::Worker { .. } | ClusterEventKind::Verdict { .. } => false,
     }
 }
 

@@ -83,10 +83,11 @@ pub(crate) fn workers(out: &mut dyn Write, workers: &[WorkerView]) -> io::Result
                 let address = if worker.address.is_empty() { dash() } else { worker.address.clone() };
                 return vec![worker.name.clone(), "not joined".to_owned(), address, dash(), dash(), dash(), dash()];
             }
-            let state = match (worker.same_build, worker.draining) {
-                (_, true) => "leaving",
-                (false, _) => "other build",
-                (true, false) => "ready",
+            let state = match (worker.draining, worker.same_build, worker.living) {
+                (true, ..) => "leaving",
+                (false, false, _) => "other build",
+                (false, true, false) => "not living",
+                (false, true, true) => "ready",
             };
             vec![
                 worker.name.clone(),

@@ -1,5 +1,6 @@
 //! What goes into the master's deciding code, and what comes out.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -109,6 +110,8 @@ pub enum Event {
         /// Attempts that it has queued, at work, or finished and not acknowledged.
         holding: Vec<Attempt>,
     },
+    /// A heartbeat monitor's verdict on workers that it was asked about: whether they count as living.
+    Verdict(BTreeMap<NodeId, bool>),
     /// The answer to [`Effect::Open`].
     Opened(StepId, Result<Opened, String>),
     /// The answer to [`Effect::Cut`].
@@ -232,6 +235,13 @@ pub enum Observation {
         connected: bool,
         /// Why it went.
         reason: Option<String>,
+    },
+    /// A heartbeat monitor has changed its mind about a worker.
+    Verdict {
+        /// The worker's name.
+        name: String,
+        /// Whether it counts as living now.
+        living: bool,
     },
     /// An attempt failed.
     Failure(StepId, FailureView),

@@ -433,6 +433,7 @@ impl ClusterEventKind {
         match self {
             Self::Step { .. } => "step",
             Self::Worker { .. } => "worker",
+            Self::Verdict { .. } => "verdict",
             Self::Progress { .. } => "progress",
             Self::Failure { .. } => "failure",
         }

@@ -25,6 +25,7 @@ fn config() -> CoreConfig {
         name: "master".to_owned(),
         method: Box::new(LeastOpenReceipts),
         observing: false,
+        monitored: false,
         planted: Planted::default(),
     }
 }
