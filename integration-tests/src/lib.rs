@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod corpus;
 pub mod http;
 pub mod oracle_words;
+pub mod outside;
 pub mod place;
 pub mod process;
 pub mod sim;
