@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use elastic_flow::dataflow::params::Duration;
+use elastic_flow::orchestrator::{Monitor, MonitorError, NodeId, Watched};
 use elastic_flow::prelude::*;
 use serde::Deserialize;
 
@@ -144,6 +145,18 @@ fn by_first_word(before: &[u8], after: &[u8]) -> bool {
     first(before) != first(after)
 }
 
+/// The workers whose names stand in the file `living` of the working folder, one a line, are living.
+#[derive(Debug)]
+struct LivingFile;
+
+impl Monitor for LivingFile {
+    fn living(&mut self, workers: &[Watched]) -> Result<Vec<NodeId>, MonitorError> {
+        let text = std::fs::read_to_string("living")?;
+        let is_named = |worker: &&Watched| text.lines().any(|line| line.trim() == worker.name);
+        Ok(workers.iter().filter(is_named).map(|worker| worker.node).collect())
+    }
+}
+
 /// Sums a constant that stands in a closure, and nowhere else.
 fn sum_constant<const CONSTANT: u64>(lines: Flow<Text>) -> Single<u64> {
     lines.map(|_| CONSTANT).sum()
@@ -207,6 +220,7 @@ fn app<const CONSTANT: u64>() -> Result<App, Box<dyn std::error::Error>> {
         .register(TypedProgram::new("holds_at_a_line", hold_at_line)?.output(output))
         .register(TypedProgram::new("panics_on_a_line", panic_on_line)?.output(output))
         .program("sums_numbers", sum_numbers)
+        .monitor("living-file", || LivingFile)
         .window("by_first_word", by_first_word)
         .window("by_tens", |before: &u64, after: &u64| before / 10 != after / 10)
         .program("sum_constant", sum_constant::<CONSTANT>))

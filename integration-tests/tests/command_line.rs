@@ -25,7 +25,7 @@ fn run(place: &Place, arguments: &[&str]) -> Ended {
 fn what_is_asked_for_wrongly_is_refused_with_exit_code_2() {
     let place = Place::new();
     let input = place.write("input.txt", "a\n");
-    let cases: [(&[&str], &str); 8] = [
+    let cases: [(&[&str], &str); 9] = [
         (&["run", "--program", "word_counts", "--input", &input], "word_count"),
         (&["run", "--program", "word_count", "--input", "/nowhere/at/all.txt"], "/nowhere/at/all.txt"),
         (&["run", "--program", "word_count", "--input", &input, "--param", "slwo=1s"], "slwo"),
@@ -33,7 +33,11 @@ fn what_is_asked_for_wrongly_is_refused_with_exit_code_2() {
         (&["run", "--program", "word_count", "--input", &input, "--set", "retry.max_attempt=1"], "retry.max_attempts"),
         (
             &["run", "--program", "word_count", "--input", &input, "--set", "distribute.window=by_tent"],
-            "distribute.window is \"by_tent\", but this program has registered by_tens, by_first_word",
+            "distribute.window is \"by_tent\", but has to be one of by_tens, by_first_word",
+        ),
+        (
+            &["run", "--program", "word_count", "--input", &input, "--set", "heartbeat.monitor=living_file"],
+            "heartbeat.monitor is \"living_file\", but has to be one of living-file, default",
         ),
         (&["master", "--listen", "0.0.0.0:0", "--admin", "127.0.0.1:0", "--store", "memory"], "0.0.0.0"),
         (&["master", "--store", "memery", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"], "memery"),

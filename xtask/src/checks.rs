@@ -147,9 +147,13 @@ pub(crate) const CHECKS: &[Check] = &[
     },
     Check {
         name: "rocksdb-end-to-end",
-        shows: "a master on RocksDB outlives kill -9",
+        shows: "a master on RocksDB outlives kill -9, and answers as one on any other store",
         needs: &[Tool::Libclang, Tool::Cxx],
-        action: Action::RocksDb { command: "test", targets: &["--test", "rocksdb"], trailing: &[] },
+        action: Action::RocksDb {
+            command: "test",
+            targets: &["--test", "rocksdb", "--test", "outside_store"],
+            trailing: &[],
+        },
     },
     Check {
         name: "rocksdb-bench",

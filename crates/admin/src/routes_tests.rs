@@ -205,6 +205,7 @@ fn what_the_face_answers_fits_its_schema() {
     for kind in [
         ClusterEventKind::Step { step, state: StepState::Running, reason: None },
         ClusterEventKind::Worker { name: "w".to_owned(), connected: false, reason: Some("r".to_owned()) },
+        ClusterEventKind::Verdict { name: "w".to_owned(), living: false },
         ClusterEventKind::Progress { step, progress: Progress::default() },
         ClusterEventKind::Failure { step, failure: failure.clone() },
     ] {

@@ -12,11 +12,11 @@ use elastic_flow_dataflow::program::{IntoProgram, TypedProgram};
 use elastic_flow_dataflow::seam::Program;
 use elastic_flow_dataflow::source::Window;
 use elastic_flow_orchestrator::master::Distribute;
-use elastic_flow_orchestrator::{Interceptor, MakeItems, MethodKind, Programs};
+use elastic_flow_orchestrator::{Interceptor, MakeItems, MakeMonitor, MethodKind, Monitor, Programs};
 
 use crate::args::Cli;
 use crate::commands;
-use crate::config::{LEAST_OPEN_RECEIPTS, ROUND_ROBIN};
+use crate::config::{DEFAULT_MONITOR, LEAST_OPEN_RECEIPTS, ROUND_ROBIN};
 use crate::exit_code::{self, Failure};
 use crate::output;
 use crate::stores::StoreFactory;
@@ -34,6 +34,7 @@ pub struct App {
     interceptors: BTreeMap<String, Arc<dyn Interceptor>>,
     stores: BTreeMap<String, StoreFactory>,
     methods: BTreeMap<String, MakeMethod>,
+    monitors: BTreeMap<String, MakeMonitor>,
     wrong: Vec<String>,
 }
 
@@ -44,6 +45,7 @@ impl std::fmt::Debug for App {
             .field("interceptors", &self.interceptors.keys())
             .field("stores", &self.stores.keys())
             .field("methods", &self.methods.keys())
+            .field("monitors", &self.monitors.keys())
             .finish_non_exhaustive()
     }
 }
@@ -111,6 +113,17 @@ impl App {
         let taken = [LEAST_OPEN_RECEIPTS, ROUND_ROBIN].contains(&name);
         if taken || self.methods.insert(name.to_owned(), make).is_some() {
             self.wrong.push(format!("distribution method {name:?} is taken: give it another name"));
+        }
+        self
+    }
+
+    /// Registers a heartbeat monitor, for `heartbeat.monitor`: it says which of the connected workers count as living. See
+    /// [`Monitor`], where one is shown that reads their names from a file.
+    #[must_use]
+    pub fn monitor<M: Monitor>(mut self, name: &str, make: impl Fn() -> M + Send + Sync + 'static) -> Self {
+        let taken = name == DEFAULT_MONITOR;
+        if taken || self.monitors.insert(name.to_owned(), MakeMonitor::new(make)).is_some() {
+            self.wrong.push(format!("heartbeat monitor {name:?} is taken: give it another name"));
         }
         self
     }
@@ -206,11 +219,8 @@ impl App {
     }
 
     pub(crate) fn find_interceptor(&self, name: &str) -> Result<Arc<dyn Interceptor>, Failure> {
-        self.interceptors.get(name).map(Arc::clone).ok_or_else(|| {
-            let known: Vec<&str> = self.interceptors.keys().map(String::as_str).collect();
-            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-            Failure::usage(format!("interceptors names {name:?}, but this program has registered {known}"))
-        })
+        let unknown = || unknown("interceptors names", name, self.interceptors.keys().map(String::as_str));
+        self.interceptors.get(name).map(Arc::clone).ok_or_else(unknown)
     }
 
     pub(crate) fn find_method(&self, name: &str) -> Result<MethodKind, Failure> {
@@ -220,8 +230,19 @@ impl App {
             (_, Some(make)) => Ok(MethodKind::Custom(*make)),
             (_, None) => {
                 let own = self.methods.keys().map(String::as_str);
-                let known: Vec<&str> = [LEAST_OPEN_RECEIPTS, ROUND_ROBIN].into_iter().chain(own).collect();
-                Err(Failure::usage(format!("distribute.method is {name:?}, but has to be one of {}", known.join(", "))))
+                Err(unknown("distribute.method is", name, [LEAST_OPEN_RECEIPTS, ROUND_ROBIN].into_iter().chain(own)))
+            }
+        }
+    }
+
+    /// None for the default one.
+    pub(crate) fn find_monitor(&self, name: &str) -> Result<Option<MakeMonitor>, Failure> {
+        match (name, self.monitors.get(name)) {
+            (DEFAULT_MONITOR, _) => Ok(None),
+            (_, Some(make)) => Ok(Some(make.clone())),
+            (_, None) => {
+                let own = self.monitors.keys().map(String::as_str);
+                Err(unknown("heartbeat.monitor is", name, [DEFAULT_MONITOR].into_iter().chain(own)))
             }
         }
     }
@@ -230,23 +251,96 @@ impl App {
         if self.programs.window(name).is_some() {
             return Ok(());
         }
-        let mut known = self.programs.window_names();
-        // The nearest first: it is the one that was meant, if any.
-        known.sort_by_key(|known| strsim::damerau_levenshtein(known, name));
-        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-        Err(Failure::usage(format!("distribute.window is {name:?}, but this program has registered {known}")))
+        let known = self.programs.window_names();
+        Err(unknown("distribute.window is", name, known.iter().map(String::as_str)))
     }
 
     pub(crate) fn find_store(&self, name: &str) -> Option<&StoreFactory> {
         self.stores.get(name)
     }
 
+    pub(crate) fn unknown_store(&self, name: &str) -> Failure {
+        unknown("the store is", name, self.known_stores())
+    }
+
     /// For messages.
-    pub(crate) fn known_stores(&self) -> String {
+    pub(crate) fn known_stores(&self) -> Vec<&str> {
         let mut known = vec!["memory"];
         known.extend(cfg!(feature = "store-fs").then_some("fs:DIR"));
         known.extend(cfg!(feature = "store-rocksdb").then_some("rocksdb:DIR"));
         known.extend(self.stores.keys().map(String::as_str));
-        known.join(", ")
+        known
+    }
+}
+
+/// What to say of a name under which there is nothing: what is there, the nearest first, which is what was meant, if any.
+fn unknown<'a>(said: &str, name: &str, known: impl IntoIterator<Item = &'a str>) -> Failure {
+    let mut known: Vec<&str> = known.into_iter().collect();
+    known.sort_by_key(|it| strsim::damerau_levenshtein(it.split(':').next().unwrap_or(it), name));
+    match known.as_slice() {
+        [] => Failure::usage(format!("{said} {name:?}, but this program has registered none")),
+        known => Failure::usage(format!("{said} {name:?}, but has to be one of {}", known.join(", "))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use elastic_flow_dataflow::{Flow, Text};
+    use elastic_flow_orchestrator::{MonitorError, NodeId, Watched};
+    use elastic_flow_store::MemoryStore;
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Mine;
+
+    impl Interceptor for Mine {}
+
+    impl Monitor for Mine {
+        fn living(&mut self, workers: &[Watched]) -> Result<Vec<NodeId>, MonitorError> {
+            Ok(workers.iter().map(|it| it.node).collect())
+        }
+    }
+
+    fn app() -> App {
+        App::new()
+            .program("p", |lines: Flow<Text>| lines)
+            .interceptor("print", Mine)
+            .interceptor("pause", Mine)
+            .monitor("from-a-file", || Mine)
+            .window("by_hour", |before: &u64, after: &u64| before != after)
+            .store("mine", Arc::new(|_: &str| Ok(Arc::new(MemoryStore::new()) as _)))
+    }
+
+    #[test]
+    fn a_name_under_which_nothing_is_registered_is_answered_with_the_nearest_first() {
+        let app = app();
+        let said = [
+            app.find_interceptor("pritn").map(drop),
+            app.find_method("robin").map(drop),
+            app.find_monitor("from-file").map(drop),
+            app.find_window("by_hours"),
+            Err(app.unknown_store("fss")),
+            App::new().find_window("by_hour"),
+        ];
+        let said = said.map(|it| it.expect_err("it is unknown").to_string());
+        assert_eq!(said[0], "interceptors names \"pritn\", but has to be one of print, pause");
+        assert_eq!(said[1], "distribute.method is \"robin\", but has to be one of round-robin, least-open-receipts");
+        assert_eq!(said[2], "heartbeat.monitor is \"from-file\", but has to be one of from-a-file, default");
+        assert_eq!(said[3], "distribute.window is \"by_hours\", but has to be one of by_hour");
+        assert!(said[4].starts_with("the store is \"fss\", but has to be one of fs:DIR, "), "{}", said[4]);
+        assert_eq!(said[5], "distribute.window is \"by_hour\", but this program has registered none");
+    }
+
+    #[test]
+    fn a_registered_monitor_is_found_and_the_default_one_is_none() {
+        assert!(app().find_monitor("from-a-file").is_ok_and(|it| it.is_some()));
+        assert!(app().find_monitor("default").is_ok_and(|it| it.is_none()));
+        let twice = app().monitor("default", || Mine).monitor("from-a-file", || Mine);
+        let wrong = twice.check().expect_err("both names are taken").to_string();
+        assert!(wrong.contains("heartbeat monitor \"default\" is taken"), "{wrong}");
+        assert!(wrong.contains("heartbeat monitor \"from-a-file\" is taken"), "{wrong}");
     }
 }

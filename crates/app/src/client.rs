@@ -231,7 +231,7 @@ fn concerns(kind: &ClusterEventKind, id: u64) -> bool {
         | ClusterEventKind::Progress { step, .. }
         | ClusterEventKind::Files { step, .. }
         | ClusterEventKind::Failure { step, .. } => step.0 == id,
-        ClusterEventKind::Worker { .. } => false,
+        ClusterEventKind::Worker { .. } | ClusterEventKind::Verdict { .. } => false,
     }
 }
 

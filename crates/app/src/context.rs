@@ -103,6 +103,7 @@ impl<'a> Context<'a> {
     pub(crate) fn check_names(&self) -> Result<(), Failure> {
         self.interceptors()?;
         self.app.find_method(&self.config.method)?;
+        self.app.find_monitor(&self.config.heartbeat.monitor)?;
         self.window().map(drop)
     }
 
@@ -170,6 +171,7 @@ impl<'a> Context<'a> {
             listen,
             advertise,
             method: self.app.find_method(&self.config.method)?,
+            monitor: self.app.find_monitor(&self.config.heartbeat.monitor)?,
             window: self.window()?.map(str::to_owned),
             settings: self.config.settings.clone(),
             durability: self.config.store.durability,

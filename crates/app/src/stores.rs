@@ -32,10 +32,11 @@ pub(crate) fn open(app: &App, url: &str) -> Result<Arc<dyn Store>, Failure> {
         }
         StoreUrl::Registered { name, argument } => match app.find_store(&name) {
             Some(factory) => factory(&argument),
-            None => return Err(Failure::usage(format!("there is no store {name:?}: it is {}", app.known_stores()))),
+            None => return Err(app.unknown_store(&name)),
         },
         other => {
-            let message = format!("this program was built without the store {other}: it has {}", app.known_stores());
+            let message =
+                format!("this program was built without the store {other}: it has {}", app.known_stores().join(", "));
             return Err(Failure::usage(message));
         }
     };

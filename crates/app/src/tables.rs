@@ -102,10 +102,11 @@ pub(crate) fn workers(out: &mut dyn Write, workers: &[WorkerView]) -> io::Result
                 row.resize_with(WORKER_HEADS.len(), dash);
                 return row;
             }
-            let state = match (worker.same_build, worker.draining) {
-                (_, true) => "leaving",
-                (false, _) => "other build",
-                (true, false) => "ready",
+            let state = match (worker.draining, worker.same_build, worker.living) {
+                (true, ..) => "leaving",
+                (false, false, _) => "other build",
+                (false, true, false) => "not living",
+                (false, true, true) => "ready",
             };
             vec![
                 worker.name.clone(),

@@ -164,6 +164,8 @@ pub struct WorkerView {
     pub same_build: bool,
     /// Whether it is leaving.
     pub draining: bool,
+    /// Whether it counts as living: always, unless `heartbeat.monitor` names one that says otherwise, or has not spoken yet.
+    pub living: bool,
     /// Chunks open on it.
     pub open_chunks: u64,
     /// Compute threads at work.
@@ -361,6 +363,13 @@ pub enum ClusterEventKind {
         connected: bool,
         /// Why it went.
         reason: Option<String>,
+    },
+    /// The heartbeat monitor has changed its mind about a worker.
+    Verdict {
+        /// The worker's name.
+        name: String,
+        /// Whether it counts as living now.
+        living: bool,
     },
     /// How far the running step is.
     Progress {

@@ -139,6 +139,8 @@ pub struct MasterConfig {
     pub advertise: Option<String>,
     /// How workers are picked.
     pub method: MethodKind,
+    /// Who says which of the connected workers count as living; with none, all do.
+    pub monitor: Option<crate::master::MakeMonitor>,
     /// The registered window by which the sources of steps are cut, if by any. A step keeps the one that it was submitted under.
     pub window: Option<String>,
     /// The deciding code's settings.

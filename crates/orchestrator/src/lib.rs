@@ -32,11 +32,11 @@ pub use error::StartError;
 pub use interceptor::{ChunkEvent, Counts, Interceptor, Interceptors};
 pub use local::{Cluster, Finished, RunError};
 
-pub use master::{Master, MasterHandle, StopMode, StopReason};
+pub use master::{MakeMonitor, Master, MasterHandle, Monitor, MonitorError, StopMode, StopReason, Watched};
 pub use programs::{Duplicate, MakeItems, Programs};
 pub use worker::Worker;
 
-use elastic_flow_receipt::NodeId;
+pub use elastic_flow_receipt::NodeId;
 
 /// A new incarnation.
 fn fresh_node() -> Result<NodeId, StartError> {

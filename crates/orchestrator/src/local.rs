@@ -16,7 +16,7 @@ use crate::api::{ApiError, DeadLetterFilter, DeadLetterView, FailureView, StepVi
 use crate::config::{KeepPayloads, MasterConfig, MethodKind, NodeConfig, Settings, WorkerConfig};
 use crate::error::StartError;
 use crate::interceptor::{Interceptor, Interceptors};
-use crate::master::{Master, MasterHandle, StopMode};
+use crate::master::{MakeMonitor, Master, MasterHandle, Monitor, StopMode};
 use crate::programs::Programs;
 use crate::worker::Worker;
 
@@ -47,6 +47,7 @@ pub struct Cluster {
     slots: u32,
     settings: Settings,
     method: MethodKind,
+    monitor: Option<MakeMonitor>,
     window: Option<Window>,
     compress: Compression,
     params: Vec<(String, String)>,
@@ -101,6 +102,7 @@ impl Cluster {
             slots: 1,
             settings: Settings::default(),
             method: MethodKind::default(),
+            monitor: None,
             window: None,
             compress: Compression::Auto,
             params: Vec::new(),
@@ -134,6 +136,13 @@ impl Cluster {
     #[must_use]
     pub const fn method(mut self, method: MethodKind) -> Self {
         self.method = method;
+        self
+    }
+
+    /// Who says which of the workers, `worker-1`, `worker-2` and so on, count as living; see [`Monitor`].
+    #[must_use]
+    pub fn monitor<M: Monitor>(mut self, make: impl Fn() -> M + Send + Sync + 'static) -> Self {
+        self.monitor = Some(MakeMonitor::new(make));
         self
     }
 
@@ -284,6 +293,7 @@ impl Nodes {
             listen: "master".to_owned(),
             advertise: None,
             method: cluster.method,
+            monitor: cluster.monitor.clone(),
             window: cluster.window.as_ref().map(|it| it.name().to_owned()),
             settings: cluster.settings.clone(),
             durability: Durability::Os,

@@ -101,7 +101,10 @@ fn tell(interceptor: &dyn Interceptor, observation: &Observation, node: &str) {
         },
         Observation::ChunkComplete(event, counts) => interceptor.chunk_complete(event, *counts),
         Observation::Step { step, from, to, .. } => interceptor.step_changed(*step, *from, *to),
-        Observation::Worker { .. } | Observation::Files(..) | Observation::Failure(..) => {}
+        Observation::Worker { .. }
+        | Observation::Files(..)
+        | Observation::Verdict { .. }
+        | Observation::Failure(..) => {}
     }));
     if told.is_err() {
         tracing::warn!(node, ?interceptor, ?observation, "an interceptor panicked; it changes nothing");

@@ -112,6 +112,7 @@ impl Bench {
             listen: "master".to_owned(),
             advertise: None,
             method: MethodKind::default(),
+            monitor: None,
             window: None,
             settings,
             durability: Durability::Os,

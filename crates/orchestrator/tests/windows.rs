@@ -180,6 +180,7 @@ impl Parts {
             listen: "master".to_owned(),
             advertise: None,
             method: MethodKind::default(),
+            monitor: None,
             window: window.map(str::to_owned),
             settings: Settings { task_chunks_max: 1, ..small() },
             durability: Durability::Os,

@@ -27,6 +27,7 @@ mod url;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 
+pub use bytes::Bytes;
 pub use error::StoreError;
 pub use fault::FaultStore;
 pub use fault_files::FaultFiles;

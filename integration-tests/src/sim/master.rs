@@ -1,6 +1,6 @@
 //! The simulated shell of a master: the real deciding code on a simulated disk, source and aggregate.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use elastic_flow_clock::Mono;
@@ -12,7 +12,7 @@ use elastic_flow_orchestrator::master::{
 };
 use elastic_flow_queue::{StepSpec, StepState};
 use elastic_flow_receipt::{NodeId, ReceiptId, StepId};
-use elastic_flow_wire::message::{Payload, PayloadKind, Segment};
+use elastic_flow_wire::message::{Message, Payload, PayloadKind, Segment};
 use std::sync::Arc;
 
 use super::plan::{Bug, Lies, StepPlan};
@@ -30,6 +30,8 @@ const BUILD: u128 = 7;
 pub(super) struct MasterSim {
     pub(super) core: MasterCore,
     pub(super) life: u64,
+    /// Workers of which its last verdict was that they are living.
+    living: BTreeSet<NodeId>,
     /// Its view of the links: by id, the worker and its incarnation.
     pub(super) links: BTreeMap<u64, (usize, NodeId)>,
     /// Records that are written and not synced.
@@ -117,6 +119,7 @@ impl World {
                 Box::new(RoundRobin::default())
             },
             observing: false,
+            monitored: self.plan.monitored,
             planted: Bug::planted(self.bug),
         };
         let mut recovery = Recovery::new(config, epoch);
@@ -137,8 +140,12 @@ impl World {
             }
         }
         let life = self.fresh_life();
-        self.master = Some(MasterSim { core, life, links: BTreeMap::new(), unsynced: Vec::new(), cut: 0, aggregate });
+        let (living, links, unsynced) = (BTreeSet::new(), BTreeMap::new(), Vec::new());
+        self.master = Some(MasterSim { core, life, living, links, unsynced, cut: 0, aggregate });
         self.later(1, 250, What::MasterTick { life });
+        if self.plan.monitored {
+            self.later(1, 250, What::Monitor { life });
+        }
         self.perform(effects)
     }
 
@@ -187,7 +194,25 @@ impl World {
     pub(super) fn master_loses(&mut self, link: u64) -> Result<(), String> {
         let lost = self.master.as_mut().and_then(|it| it.links.remove(&link));
         let Some((_, node)) = lost else { return Ok(()) };
+        if let Some(master) = self.master.as_mut() {
+            master.living.remove(&node);
+        }
         self.master_event(Event::NodeDown { node, reason: "simulated".to_owned() })
+    }
+
+    /// The monitor speaks about every worker that is connected.
+    pub(super) fn verdict(&mut self, life: u64) -> Result<(), String> {
+        self.later(250, 250, What::Monitor { life });
+        let Some(master) = self.master.as_mut() else { return Ok(()) };
+        let verdict: BTreeMap<NodeId, bool> =
+            master.links.values().map(|(index, node)| (*node, !self.not_living.contains(index))).collect();
+        master.living = verdict.iter().filter(|(_, living)| **living).map(|(node, _)| *node).collect();
+        self.master_event(Event::Verdict(verdict))?;
+        let views = self.master.as_ref().map_or_else(Vec::new, |it| it.core.node_views());
+        match views.iter().find(|it| !it.living && it.open_chunks > 0) {
+            Some(view) => Err(format!("chunks are open on a worker that is not living: {view:?}")),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn submit(&mut self, index: usize) -> Result<(), String> {
@@ -236,6 +261,9 @@ impl World {
                 }
                 Effect::Send(node, message) => {
                     self.oracle.sent(&message)?;
+                    if self.plan.monitored && matches!(message, Message::Assign(_)) && !master.living.contains(&node) {
+                        return Err(format!("a chunk was given to {node}, which is not living"));
+                    }
                     let link =
                         master.links.iter().find(|(_, (_, it))| *it == node).map(|(link, (index, _))| (*link, *index));
                     if let Some((link, index)) = link {

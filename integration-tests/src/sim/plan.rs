@@ -91,6 +91,8 @@ pub(super) struct Faults {
     pub(super) cuts: Vec<(u64, usize)>,
     /// Times of the master's crash.
     pub(super) master_crashes: Vec<u64>,
+    /// Times from which a worker counts as not living, with the worker and for how long. Of a monitored run alone.
+    pub(super) verdicts: Vec<(u64, usize, u64)>,
 }
 
 /// What a seed decides before the run.
@@ -103,6 +105,8 @@ pub(super) struct RunPlan {
     pub(super) faulty_ms: u64,
     pub(super) sync_ms: u64,
     pub(super) work_ms: u64,
+    /// Whether the master has a heartbeat monitor.
+    pub(super) monitored: bool,
 }
 
 impl RunPlan {
@@ -123,9 +127,24 @@ impl RunPlan {
             freezes: times(rng, 4).into_iter().map(|at| (at, small(rng, workers), 500 + rng.below(9_000))).collect(),
             cuts: times(rng, 8).into_iter().map(|at| (at, small(rng, workers))).collect(),
             master_crashes: times(rng, 4),
+            verdicts: Vec::new(),
         };
         let sync_ms = if rng.chance(0.5) { rng.below(20) } else { rng.below(1_000) };
-        Self { workers, slots: 1 + few(rng, 3), steps, faults, faulty_ms, sync_ms, work_ms: 1 + rng.below(400) }
+        let (slots, work_ms) = (1 + few(rng, 3), 1 + rng.below(400));
+        let plan = Self { workers, slots, steps, faults, faulty_ms, sync_ms, work_ms, monitored: false };
+        // Numbers of their own, so that what a seed decides beside is the same with and without.
+        plan.monitored(&mut rng.fork("monitor"))
+    }
+
+    /// In a third of the runs a monitor says now and then that a worker is not living, whatever it does.
+    fn monitored(mut self, rng: &mut SeededRng) -> Self {
+        self.monitored = rng.chance(0.33);
+        if self.monitored {
+            let count = rng.below(12);
+            let verdict = |_| (rng.below(self.faulty_ms), small(rng, self.workers), 100 + rng.below(6_000));
+            self.faults.verdicts = (0..count).map(verdict).collect();
+        }
+        self
     }
 }
 

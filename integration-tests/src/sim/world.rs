@@ -1,6 +1,6 @@
 //! The event queue in virtual time, and the network between the simulated nodes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use elastic_flow_clock::{Mono, SeededRng};
 use elastic_flow_orchestrator::{master, worker};
@@ -37,6 +37,8 @@ pub(super) enum What {
     StartWorker(usize),
     Freeze(usize, u64),
     CutLink(usize),
+    Monitor { life: u64 },
+    Living(usize, bool),
     Submit(usize),
     Cancel(usize),
 }
@@ -64,6 +66,8 @@ pub(super) struct World {
     pub(super) master: Option<MasterSim>,
     pub(super) disk: Disk,
     pub(super) workers: Vec<Option<WorkerSim>>,
+    /// Workers that the monitor counts as not living.
+    pub(super) not_living: BTreeSet<usize>,
     /// Planned steps whose submission was acknowledged.
     pub(super) submitted: BTreeMap<usize, elastic_flow_receipt::StepId>,
     pub(super) oracle: Oracle,
@@ -89,6 +93,7 @@ impl World {
             master: None,
             disk: Disk::default(),
             workers,
+            not_living: BTreeSet::new(),
             submitted: BTreeMap::new(),
             oracle: Oracle::default(),
             summary: Summary::default(),
@@ -144,6 +149,10 @@ impl World {
         }
         for (at, index) in faults.cuts {
             self.at(at, What::CutLink(index));
+        }
+        for (at, index, lasts) in faults.verdicts {
+            self.at(at, What::Living(index, false));
+            self.at(at + lasts, What::Living(index, true));
         }
         for at in faults.master_crashes {
             self.at(at, What::CrashMaster);
@@ -203,6 +212,11 @@ impl World {
                 self.lose_link(index);
                 Ok(())
             }
+            What::Monitor { life } if self.master_is(life) => self.verdict(life),
+            What::Living(index, living) => {
+                self.count_as(index, living);
+                Ok(())
+            }
             What::Submit(index) => self.submit(index),
             What::Cancel(index) => self.cancel(index),
             What::MasterEvent { .. }
@@ -210,6 +224,7 @@ impl World {
             | What::Synced { .. }
             | What::MasterTick { .. }
             | What::WorkerTick { .. }
+            | What::Monitor { .. }
             | What::Pulse { .. } => Ok(()),
         }
     }
@@ -263,6 +278,15 @@ impl World {
         self.summary.freezes += 1;
         if lasts > 5_000 {
             self.lose_link(index);
+        }
+    }
+
+    fn count_as(&mut self, index: usize, living: bool) {
+        if living {
+            self.not_living.remove(&index);
+        } else {
+            self.summary.not_living += 1;
+            self.not_living.insert(index);
         }
     }
 

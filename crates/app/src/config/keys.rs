@@ -87,10 +87,7 @@ static KEYS: &[Key] = &[
     later!("store.keep_ledger", "the ledger is kept as long as its step"),
     set!("heartbeat.every", heartbeat.every),
     set!("heartbeat.dead_after", heartbeat.dead_after),
-    Key {
-        name: "heartbeat.monitor",
-        effect: Effect::Set(check_monitor, |_| Some(Value::String("default".to_owned()))),
-    },
+    set!("heartbeat.monitor", heartbeat.monitor),
     set!("retry.max_attempts", settings.max_attempts),
     set!("retry.max_losses", settings.max_losses),
     Key {
@@ -187,15 +184,6 @@ fn set_max_skips(config: &mut Config, raw: &Raw) -> Result<(), String> {
     }
     config.settings.max_skips = skips;
     Ok(())
-}
-
-fn check_monitor(_config: &mut Config, raw: &Raw) -> Result<(), String> {
-    match read::<String>(raw)?.as_str() {
-        "default" => Ok(()),
-        other => {
-            Err(format!("is {other:?}, but monitors of one's own are not available in this version: it is \"default\""))
-        }
-    }
 }
 
 /// A server's keys.

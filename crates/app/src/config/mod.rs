@@ -80,6 +80,8 @@ pub struct HeartbeatConfig {
     pub every: Duration,
     /// Silence after which a peer is dead.
     pub dead_after: Duration,
+    /// Who says which of the connected workers count as living: `default`, which is that all do, or a registered name.
+    pub monitor: String,
 }
 
 /// `security`.
@@ -120,6 +122,8 @@ pub const KEEP_RESULTS: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 pub const LEAST_OPEN_RECEIPTS: &str = "least-open-receipts";
 /// The distribution method that takes the workers in turn.
 pub const ROUND_ROBIN: &str = "round-robin";
+/// The heartbeat monitor for which whoever is connected lives.
+pub const DEFAULT_MONITOR: &str = "default";
 /// The name of a cluster that has none.
 pub const CLUSTER_NAME: &str = "default";
 
@@ -141,7 +145,11 @@ impl Default for Config {
                 keep_payloads: KeepPayloads::default(),
                 keep_results: KEEP_RESULTS,
             },
-            heartbeat: HeartbeatConfig { every: HEARTBEAT_EVERY, dead_after: DEAD_AFTER },
+            heartbeat: HeartbeatConfig {
+                every: HEARTBEAT_EVERY,
+                dead_after: DEAD_AFTER,
+                monitor: DEFAULT_MONITOR.to_owned(),
+            },
             security: SecurityConfig::default(),
             admin: AdminSection {
                 listen: format!("127.0.0.1:{ADMIN_PORT}"),

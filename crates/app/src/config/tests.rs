@@ -54,7 +54,7 @@ fn a_whole_file_is_read() {
         [heartbeat]
         every = "200ms"
         dead_after = "1s"
-        monitor = "default"
+        monitor = "from-a-file"
         [retry]
         max_attempts = 2
         grace = "3s"
@@ -73,6 +73,7 @@ fn a_whole_file_is_read() {
     assert_eq!(config.interceptors, ["print"]);
     assert_eq!((config.method.as_str(), config.settings.chunk_items), (ROUND_ROBIN, 100));
     assert_eq!(config.window.as_deref(), Some("by_hour"));
+    assert_eq!(config.heartbeat.monitor, "from-a-file");
     assert_eq!((config.settings.chunk_bytes, config.settings.chunk_adapts), (2 << 20, true));
     assert_eq!(config.store.url.as_deref(), Some("fs:/srv/x"));
     assert_eq!((config.store.durability, config.store.keep_payloads), (Durability::Os, KeepPayloads::Always));
@@ -230,7 +231,6 @@ fn keys_of_later_versions_are_refused_and_not_ignored() {
         "chaos.seed=1",
         "distribute.master_works=true",
         "retry.speculate=true",
-        "heartbeat.monitor=mine",
         "memory.budget=50%",
         "source.read=ship",
     ] {

@@ -372,33 +372,49 @@ impl MasterCore {
 
     /// A task was open on a worker that is lost.
     pub(super) fn lose(&mut self, now: Mono, attempt: Attempt, worker: &str, reason: &str, out: &mut Vec<Effect>) {
-        let max_losses = self.settings.max_losses;
         let Some(task) = self.run.as_mut().and_then(|it| it.tasks.remove(&attempt)) else { return };
         for sequence in task.chunks {
             let Some(run) = self.run.as_mut() else { return };
             let Some(chunk) = run.chunk_mut(sequence).filter(|it| it.doing == Doing::Open(attempt)) else { continue };
             chunk.losses = chunk.losses.saturating_add(1);
-            let (losses, receipt) = (chunk.losses, chunk.receipt);
+            let receipt = chunk.receipt;
             run.ledger.lose(&receipt).ok();
             run.to(sequence, Doing::Pending, now);
-            if losses > max_losses {
-                let message = format!(
-                    "open on {losses} workers that were lost, the last, alone, on {worker} ({reason}): suspected of killing workers"
-                );
-                let failed = Failed {
-                    kind: FailureKind::Resource,
-                    receipt: None,
-                    item: None,
-                    message: message.clone(),
-                    log_tail: Vec::new(),
-                };
-                self.note_failure(Some(receipt), worker, losses, failed, true, out);
-                self.set_aside(receipt, FailureKind::Resource, None, message, Some(task.node), out);
-            } else {
+            if !self.suspect(sequence, task.node, worker, reason, out) {
                 self.keep(sequence, out);
                 self.note_retry(sequence, out);
             }
         }
+    }
+
+    /// Sets a pending chunk aside that was open on too many workers that were lost, and says whether it did.
+    pub(super) fn suspect(
+        &mut self,
+        sequence: u64,
+        node: NodeId,
+        worker: &str,
+        reason: &str,
+        out: &mut Vec<Effect>,
+    ) -> bool {
+        let max_losses = self.settings.max_losses;
+        let Some(chunk) = self.run.as_ref().and_then(|it| it.chunk(sequence)) else { return false };
+        let (losses, receipt) = (chunk.losses, chunk.receipt);
+        if losses <= max_losses || chunk.doing != Doing::Pending {
+            return false;
+        }
+        let message = format!(
+            "open on {losses} workers that were lost, the last, alone, on {worker} ({reason}): suspected of killing workers"
+        );
+        let failed = Failed {
+            kind: FailureKind::Resource,
+            receipt: None,
+            item: None,
+            message: message.clone(),
+            log_tail: Vec::new(),
+        };
+        self.note_failure(Some(receipt), worker, losses, failed, true, out);
+        self.set_aside(receipt, FailureKind::Resource, None, message, Some(node), out);
+        true
     }
 
     /// A payload that exists only in the master's memory goes to the store when something went wrong with it.

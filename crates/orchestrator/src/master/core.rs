@@ -90,6 +90,7 @@ pub struct MasterCore {
     pub(super) attempts: u64,
     pub(super) planted: Planted,
     pub(super) observing: bool,
+    monitored: bool,
     pub(super) name: String,
     pub(super) method: Box<dyn Distribute>,
     pub(super) queue: Queue,
@@ -122,6 +123,8 @@ pub struct CoreConfig {
     pub method: Box<dyn Distribute>,
     /// Whether chunk observations are wanted (there is an interceptor).
     pub observing: bool,
+    /// Whether a worker gets work only after a verdict that it is living (there is a heartbeat monitor).
+    pub monitored: bool,
     /// Known bugs, for the simulator.
     pub planted: Planted,
 }
@@ -137,6 +140,7 @@ impl MasterCore {
             attempts: 0,
             planted: config.planted,
             observing: config.observing,
+            monitored: config.monitored,
             name: config.name,
             method: config.method,
             queue: Queue::new(),
@@ -171,6 +175,7 @@ impl MasterCore {
             Event::Pulse { node, holding } => self.on_pulse(now, node, &holding, out),
             Event::AskServers(step, question) => self.on_ask_servers(step, question),
             Event::Found(node, found) => self.on_found(node, found, out),
+            Event::Verdict(living) => self.on_verdict(now, &living, out),
             Event::Opened(step, result) => self.on_opened(now, step, result, out),
             Event::Cut { step, cuts, exhausted } => self.on_cut(wall, step, cuts, exhausted, out),
             Event::CutFailed(step, message) | Event::MergeFailed(step, message) => self.fail(step, message),
@@ -414,7 +419,7 @@ impl MasterCore {
     fn watch_workers(&mut self, now: Mono) {
         let working = self.nodes.any_takes_work();
         let grace = self.settings.grace;
-        let other_builds = self.nodes.other_builds();
+        let wanted = self.nodes.wanted();
         let Some(run) = self.run.as_mut() else { return };
         if working || run.finishing {
             run.deserted_since = None;
@@ -426,7 +431,7 @@ impl MasterCore {
             self.fail(
                 step,
                 format!(
-                    "no worker{other_builds} for {} s (retry.grace): start one, then replay the step",
+                    "no worker{wanted} for {} s (retry.grace): start one, then replay the step",
                     grace.as_secs_f64()
                 ),
             );
@@ -510,6 +515,7 @@ impl MasterCore {
             node.open.clear();
             node.open_chunks = 0;
             node.forget_step();
+            node.taken.clear();
             if std::mem::take(&mut node.notified) {
                 out.push(Effect::Send(*id, Message::Release(step)));
             }
@@ -537,7 +543,7 @@ impl MasterCore {
     fn on_node_up(&mut self, now: Mono, joined: Joined, out: &mut Vec<Effect>) {
         out.push(Effect::Observe(Observation::Worker { name: joined.name.clone(), connected: true, reason: None }));
         let eligible = joined.build == self.build || self.settings.allow_mixed_builds;
-        let node = Node::new(joined, now, eligible);
+        let node = Node::new(joined, now, eligible, self.monitored);
         self.nodes.by_id.insert(node.joined.node, node);
     }
 
@@ -552,6 +558,7 @@ impl MasterCore {
         for attempt in gone.open {
             self.lose(now, attempt, &name, reason, out);
         }
+        self.lose_taken(node, &gone.taken, &name, reason, out);
     }
 
     /// Keeps the account of a step that has ended, and lets the oldest go.

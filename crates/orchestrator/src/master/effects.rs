@@ -1,5 +1,6 @@
 //! What goes into the master's deciding code, and what comes out.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -119,6 +120,8 @@ pub enum Event {
     AskServers(StepId, Bytes),
     /// What a worker found when it looked.
     Found(NodeId, Found),
+    /// A heartbeat monitor's verdict on workers that it was asked about: whether they count as living.
+    Verdict(BTreeMap<NodeId, bool>),
     /// The answer to [`Effect::Open`].
     Opened(StepId, Result<Opened, String>),
     /// The answer to [`Effect::Cut`].
@@ -245,6 +248,13 @@ pub enum Observation {
     },
     /// A worker has looked for the step's files.
     Files(StepId, FilesView),
+    /// A heartbeat monitor has changed its mind about a worker.
+    Verdict {
+        /// The worker's name.
+        name: String,
+        /// Whether it counts as living now.
+        living: bool,
+    },
     /// An attempt failed.
     Failure(StepId, FailureView),
 }

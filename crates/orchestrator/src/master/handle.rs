@@ -445,6 +445,7 @@ impl ClusterEventKind {
         match self {
             Self::Step { .. } => "step",
             Self::Worker { .. } => "worker",
+            Self::Verdict { .. } => "verdict",
             Self::Progress { .. } => "progress",
             Self::Files { .. } => "files",
             Self::Failure { .. } => "failure",

@@ -8,6 +8,9 @@ use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use super::core::{MasterCore, Totals};
 use super::shell::About;
 
+/// Why a worker counts as lost whose connection stands.
+pub(super) const NOT_LIVING: &str = "not_living";
+
 /// A counter, and which of the totals it tells.
 type Told = (Counter, fn(&Totals) -> u64);
 
@@ -54,7 +57,7 @@ impl Meters {
         for (counter, _) in &stations {
             counter.increment(0);
         }
-        for reason in ["silent", "closed", "protocol", "goodbye", "left"] {
+        for reason in ["silent", "closed", "protocol", "goodbye", "left", NOT_LIVING] {
             counter!("elastic_flow_workers_lost_total", "reason" => reason).increment(0);
         }
         Self {

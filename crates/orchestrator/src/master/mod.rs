@@ -12,6 +12,7 @@ mod effects;
 mod handle;
 mod journaler;
 mod meters;
+mod monitor;
 #[cfg(test)]
 mod names_tests;
 mod nodes;
@@ -31,6 +32,7 @@ mod source;
 mod start;
 #[cfg(test)]
 mod tests;
+mod verdict;
 mod view;
 
 pub use account::Account;
@@ -38,6 +40,7 @@ pub use core::{CoreConfig, MasterCore, Planted, Totals};
 pub use dead_letters::DeadLetter;
 pub use effects::{Before, Effect, Ending, Event, Hook, Joined, Observation, Open, Opened, RequestId};
 pub use handle::MasterHandle;
+pub use monitor::{MakeMonitor, Monitor, MonitorError, Watched};
 pub use nodes::{Candidate, ChunkFacts, Distribute, LeastOpenReceipts, RoundRobin};
 pub use recover::Recovery;
 pub use shell::StopReason;

@@ -20,6 +20,10 @@ pub(crate) struct Node {
     pub(crate) draining: bool,
     /// Whether its build may run the master's steps.
     pub(crate) eligible: bool,
+    /// What the heartbeat monitor said of it last; nothing before it was asked. Where there is none, it lives as long as its link.
+    pub(crate) living: Option<bool>,
+    /// Chunks of the running step that were taken from it by a verdict, and it has not sent a heartbeat since.
+    pub(crate) taken: Vec<u64>,
     /// Open tasks.
     pub(crate) open: BTreeSet<Attempt>,
     /// Chunks of those tasks.
@@ -42,13 +46,15 @@ pub(crate) struct Node {
 
 impl Node {
     /// One that has just joined.
-    pub(crate) const fn new(joined: Joined, now: Mono, eligible: bool) -> Self {
+    pub(crate) const fn new(joined: Joined, now: Mono, eligible: bool, monitored: bool) -> Self {
         Self {
             joined,
             joined_at: now,
             announced: false,
             draining: false,
             eligible,
+            living: if monitored { None } else { Some(true) },
+            taken: Vec::new(),
             open: BTreeSet::new(),
             open_chunks: 0,
             notified: false,
@@ -73,8 +79,12 @@ impl Node {
         self.lacks.is_empty() || !covers.iter().any(|it| self.lacks.contains(&it.part))
     }
 
+    pub(crate) const fn is_living(&self) -> bool {
+        matches!(self.living, Some(true))
+    }
+
     pub(crate) const fn takes_work(&self) -> bool {
-        self.eligible && !self.draining
+        self.eligible && !self.draining && self.is_living()
     }
 }
 
@@ -156,10 +166,17 @@ impl Nodes {
     }
 
     /// What to say behind "a worker" where those that are there do not count; empty where there are none.
-    pub(crate) fn other_builds(&self) -> String {
-        match self.by_id.values().filter(|it| !it.eligible).count() {
-            0 => String::new(),
-            others => format!(" of the master's build ({others} of another build connected)"),
+    pub(crate) fn wanted(&self) -> String {
+        let others = self.by_id.values().filter(|it| !it.eligible).count();
+        let lost = self.by_id.values().filter(|it| it.eligible && !it.is_living()).count();
+        match (others, lost) {
+            (0, 0) => String::new(),
+            (others, 0) => format!(" of the master's build ({others} of another build connected)"),
+            (0, lost) => format!(" that heartbeat.monitor counts as living ({lost} not living connected)"),
+            (others, lost) => format!(
+                " of the master's build that heartbeat.monitor counts as living ({others} of another build and {lost} not \
+                 living connected)"
+            ),
         }
     }
 
@@ -264,7 +281,7 @@ mod tests {
             let joined =
                 Joined { node: NodeId(*id), name: format!("w{id}"), address: String::new(), slots: *slots, build: 1 };
             let open = (0..*tasks).map(|number| Attempt { epoch: 1, number: number + 1 }).collect();
-            let fresh = Node::new(joined, Mono::ZERO, true);
+            let fresh = Node::new(joined, Mono::ZERO, true, false);
             let node = Node { announced: true, open, open_chunks: *tasks, ..fresh };
             nodes.by_id.insert(NodeId(*id), node);
         }

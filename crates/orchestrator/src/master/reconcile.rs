@@ -22,6 +22,9 @@ impl MasterCore {
     pub(super) fn on_holding(&mut self, now: Mono, node: NodeId, tasks: &[HeldTask]) {
         let Some(entry) = self.nodes.by_id.get_mut(&node) else { return };
         entry.announced = true;
+        if entry.living == Some(false) {
+            return;
+        }
         let Some(run) = self.run.as_mut().filter(|it| !it.finishing) else { return };
         let step = run.step;
         for task in tasks.iter().filter(|it| it.step == step && !it.receipts.is_empty()) {
@@ -51,6 +54,8 @@ impl MasterCore {
     pub(super) fn on_pulse(&mut self, now: Mono, node: NodeId, holding: &[Attempt], out: &mut Vec<Effect>) {
         let after = self.settings.reconcile_after;
         let Some(entry) = self.nodes.by_id.get_mut(&node) else { return };
+        // Whatever was taken from it has not killed it.
+        entry.taken.clear();
         // What it said of earlier links was lost on the way: it gets work all the same.
         entry.announced |= now >= entry.joined_at + after;
         let newest = holding.iter().max().copied();

@@ -27,6 +27,7 @@ fn config() -> CoreConfig {
         name: "master".to_owned(),
         method: Box::new(LeastOpenReceipts),
         observing: false,
+        monitored: false,
         planted: Planted::default(),
     }
 }

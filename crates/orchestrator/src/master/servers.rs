@@ -136,9 +136,8 @@ impl MasterCore {
             return;
         }
         let (step, names) = (run.step, overdue.join(", "));
-        let other_build =
-            overdue.iter().any(|name| self.nodes.by_id.values().any(|it| it.joined.name == *name && !it.eligible));
-        let why = if other_build { "missing, or of another build," } else { "missing" };
+        let connected = |name: &String| self.nodes.by_id.values().any(|it| it.joined.name == *name);
+        let why = if overdue.iter().any(connected) { "missing, or takes no work (see `workers`)," } else { "missing" };
         let seconds = grace.as_secs_f64();
         self.fail(
             step,

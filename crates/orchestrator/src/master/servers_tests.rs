@@ -45,6 +45,7 @@ impl Bench {
             name: "master".to_owned(),
             method: Box::new(LeastOpenReceipts),
             observing: false,
+            monitored: false,
             planted: Planted::default(),
         };
         let core = MasterCore::new(config, 1);
@@ -205,7 +206,8 @@ fn a_missing_server_fails_the_step_by_name_when_the_grace_is_over() {
     let (state, reason) = bench.ended();
     assert_eq!(state, StepState::Failed);
     assert!(
-        reason.contains("yam2 is missing, or of another build,") && reason.contains("--allow-missing-servers"),
+        reason.contains("yam2 is missing, or takes no work (see `workers`),")
+            && reason.contains("--allow-missing-servers"),
         "{reason}"
     );
 }

@@ -18,7 +18,8 @@ use super::aggregate::{self, AggregateThread, Finish, OpenAggregate};
 use super::core::MasterCore;
 use super::effects::{Effect, Event, Joined, Observation, RequestId};
 use super::journaler::{self, Journaler, Written};
-use super::meters::Meters;
+use super::meters::{Meters, NOT_LIVING};
+use super::monitor::{MonitorThread, Verdict, Watched};
 use super::source::{self, SourceThread};
 use crate::api::{ApiError, ClusterEvent, ClusterEventKind, ClusterView, FilesView, WorkerView};
 use crate::config::ExpectedWorker;
@@ -91,6 +92,7 @@ pub(super) struct Loop {
     pub(super) sources: Option<SourceThread>,
     pub(super) aggregates: Option<AggregateThread>,
     pub(super) observer: Option<Observer>,
+    pub(super) monitor: Option<MonitorThread>,
     pub(super) events: broadcast::Sender<ClusterEvent>,
     /// The aggregate of a step that a restart found running, with everything that was done merged already.
     pub(super) recovered: Option<OpenAggregate>,
@@ -144,6 +146,7 @@ pub(super) struct Inputs {
     pub(super) written: mpsc::Receiver<Written>,
     pub(super) sources: mpsc::Receiver<source::Answer>,
     pub(super) aggregates: mpsc::Receiver<aggregate::Answer>,
+    pub(super) verdicts: mpsc::Receiver<Verdict>,
 }
 
 /// What the loop chose to act on.
@@ -152,6 +155,7 @@ enum Input {
     Written(Written),
     Source(source::Answer),
     Aggregate(aggregate::Answer),
+    Verdict(Verdict),
     Transport(TransportEvent),
     Tick,
     Gone,
@@ -181,6 +185,7 @@ impl Loop {
             sources: Some(sources),
             aggregates: Some(aggregates),
             observer: Some(observer),
+            monitor: None,
             events,
             recovered,
             meters: Meters::new(&about),
@@ -217,6 +222,7 @@ impl Loop {
             }
             self.take(input);
             self.take_ready(&mut inputs);
+            self.ask_monitor();
             self.flush();
             self.watch_stop();
         }
@@ -239,16 +245,16 @@ impl Loop {
 
     /// Cancel safe: every arm is, and none awaits after it has taken a value.
     async fn next(&mut self, inputs: &mut Inputs) -> Input {
-        let tick = match self.core.next_deadline() {
-            Some(at) => TICK.min(at.since(self.clock.now())),
-            None => TICK,
-        };
+        let due = self.monitor.as_ref().and_then(MonitorThread::due);
+        let next = [self.core.next_deadline(), due].into_iter().flatten().min();
+        let tick = next.map_or(TICK, |at| TICK.min(at.since(self.clock.now())));
         let room = self.has_room();
         tokio::select! {
             biased;
             Some(written) = inputs.written.recv() => Input::Written(written),
             Some(answer) = inputs.aggregates.recv() => Input::Aggregate(answer),
             Some(answer) = inputs.sources.recv() => Input::Source(answer),
+            Some(verdict) = inputs.verdicts.recv() => Input::Verdict(verdict),
             command = inputs.commands.recv() => command.map_or(Input::Gone, Input::Command),
             event = self.endpoint.next_event(), if room => event.map_or(Input::Gone, Input::Transport),
             () = tokio::time::sleep(tick) => Input::Tick,
@@ -277,6 +283,14 @@ impl Loop {
                 self.outputs.insert(step, output);
                 while self.outputs.len() > OUTPUTS_KEPT {
                     self.outputs.pop_first();
+                }
+            }
+            Input::Verdict(verdict) => {
+                if let Some(monitor) = &mut self.monitor {
+                    monitor.answered();
+                }
+                if let Some(living) = verdict {
+                    self.handle(Event::Verdict(living));
                 }
             }
             Input::Transport(event) => self.on_transport(event),
@@ -380,6 +394,13 @@ impl Loop {
                 tracing::info!(worker = %peer.name, address = %peer.address, slots = peer.slots, "worker joined");
                 let build = crate::narrow_build(&peer.build);
                 let address = if peer.data_address.is_empty() { peer.address } else { peer.data_address };
+                // Its handshake was a sign of life.
+                let now = self.clock.now();
+                let known = self.pulses.remove(&peer.node).map(|it| it.pulse);
+                self.pulses.insert(peer.node, LastPulse { pulse: known.unwrap_or_default(), at: now });
+                if let Some(monitor) = &mut self.monitor {
+                    monitor.hurry();
+                }
                 self.handle(Event::NodeUp(Joined {
                     node: peer.node,
                     name: peer.name,
@@ -399,6 +420,24 @@ impl Loop {
                 tracing::debug!(?other, "a transport event that a master has no use for")
             }
         }
+    }
+
+    /// Asks the heartbeat monitor, if there is one and it is its time.
+    fn ask_monitor(&mut self) {
+        let now = self.clock.now();
+        let Some(monitor) = &mut self.monitor else { return };
+        monitor.watch(now);
+        if monitor.due().is_none_or(|due| due > now) {
+            return;
+        }
+        let age = |node: &NodeId| self.pulses.get(node).map_or(Duration::ZERO, |it| now.since(it.at));
+        let watched = self.core.node_views().into_iter().map(|it| Watched {
+            heartbeat_age: age(&it.node),
+            node: it.node,
+            name: it.name,
+            address: it.address,
+        });
+        monitor.ask(now, watched.collect());
     }
 
     fn on_message(&mut self, node: NodeId, message: Message) {
@@ -576,6 +615,15 @@ impl Loop {
                 }
                 self.publish(ClusterEventKind::Files { step: *step, files: files.clone() });
             }
+            Observation::Verdict { name, living } => {
+                if *living {
+                    tracing::info!(worker = %name, "worker living again");
+                } else {
+                    self.meters.lost(NOT_LIVING);
+                    tracing::warn!(worker = %name, "worker not living, says the heartbeat monitor");
+                }
+                self.publish(ClusterEventKind::Verdict { name: name.clone(), living: *living });
+            }
             Observation::Failure(step, failure) => {
                 let receipt = failure.receipt.map(|it| it.to_string());
                 tracing::warn!(step = step.0, receipt, node = %failure.node, item = failure.item, error = %failure.message, "attempt failed");
@@ -653,6 +701,7 @@ impl Loop {
                     slots: it.slots,
                     same_build: it.same_build,
                     draining: it.draining,
+                    living: it.living,
                     open_chunks: it.open_chunks,
                     busy: last.map_or(0, |it| it.pulse.busy),
                     resident_bytes: last.map_or(0, |it| it.pulse.resident_bytes),
@@ -703,6 +752,7 @@ fn not_joined(expected: &ExpectedWorker) -> WorkerView {
         slots: expected.slots.unwrap_or(0),
         same_build: false,
         draining: false,
+        living: false,
         open_chunks: 0,
         busy: 0,
         resident_bytes: 0,

@@ -41,6 +41,7 @@ impl Bench {
             name: "master".to_owned(),
             method: Box::new(LeastOpenReceipts),
             observing: false,
+            monitored: false,
             planted: Planted::default(),
         };
         let mut bench = Self {

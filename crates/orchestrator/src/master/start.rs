@@ -17,6 +17,7 @@ use super::core::{CoreConfig, MasterCore, Planted};
 use super::effects::Effect;
 use super::handle::MasterHandle;
 use super::journaler::Journaler;
+use super::monitor::MonitorThread;
 use super::nodes::{Distribute, LeastOpenReceipts, RoundRobin};
 use super::recover::Recovery;
 use super::shell::{About, Command, EVENTS_KEPT, Inputs, Loop, StopReason};
@@ -110,6 +111,9 @@ impl Master {
         let (written_out, written) = mpsc::channel(ANSWERS);
         let (sources_out, sources) = mpsc::channel(ANSWERS);
         let (aggregates_out, aggregates) = mpsc::channel(ANSWERS);
+        let (verdicts_out, verdicts) = mpsc::channel(1);
+        let start_monitor = |it| MonitorThread::start(it, config.node.heartbeat_every, verdicts_out);
+        let monitor = config.monitor.as_ref().map(start_monitor).transpose().map_err(StartError::Thread)?;
         let threads = (
             Journaler::start(Arc::clone(&store), durability, Arc::clone(&clock), written_out)
                 .map_err(StartError::Thread)?,
@@ -129,8 +133,10 @@ impl Master {
             knows_servers: !about.expected.is_empty(),
         };
         let (stopped_out, stopped) = watch::channel(None);
-        let runner = Loop::new(recovered.core, clock, programs, about, endpoint, threads, events, recovered.aggregator);
-        let inputs = Inputs { commands: commands_in, written, sources, aggregates };
+        let mut runner =
+            Loop::new(recovered.core, clock, programs, about, endpoint, threads, events, recovered.aggregator);
+        runner.monitor = monitor;
+        let inputs = Inputs { commands: commands_in, written, sources, aggregates, verdicts };
         let mut tasks = JoinSet::new();
         tasks.spawn(runner.run(inputs, recovered.effects, stopped_out));
         Ok(Self { handle, local_addr, stopped, tasks })
@@ -193,6 +199,7 @@ fn core_config(config: &MasterConfig, observing: bool) -> CoreConfig {
         name: config.node.name.clone(),
         method,
         observing,
+        monitored: config.monitor.is_some(),
         planted: Planted::default(),
     }
 }

@@ -33,6 +33,8 @@ pub struct NodeView {
     pub same_build: bool,
     /// Whether it is leaving.
     pub draining: bool,
+    /// Whether it counts as living.
+    pub living: bool,
     /// Chunks open on it.
     pub open_chunks: u64,
     /// Bytes of accepted results that it read from its own disk.
@@ -98,8 +100,8 @@ impl MasterCore {
     fn waiting_for(&self, run: &Run, now: Mono) -> Option<String> {
         if let Some(since) = run.deserted_since {
             let left = self.settings.grace.saturating_sub(now.since(since));
-            let other_builds = self.nodes.other_builds();
-            return Some(format!("a worker{other_builds}, for {:.0} s more", left.as_secs_f64()));
+            let wanted = self.nodes.wanted();
+            return Some(format!("a worker{wanted}, for {:.0} s more", left.as_secs_f64()));
         }
         if run.finishing {
             return Some("its output".to_owned());
@@ -156,6 +158,7 @@ impl MasterCore {
                 slots: it.joined.slots,
                 same_build: it.joined.build == self.build,
                 draining: it.draining,
+                living: it.is_living(),
                 open_chunks: it.open_chunks,
                 read_in_place_bytes: it.reads.in_place,
                 read_shipped_bytes: it.reads.shipped,

@@ -126,6 +126,7 @@ fn config() -> CoreConfig {
         name: String::new(),
         method: Box::new(LeastOpenReceipts),
         observing: false,
+        monitored: false,
         planted: Planted::default(),
     }
 }

@@ -3,7 +3,7 @@
 //! A backend's tests implement [`Backend`] and call the macro once:
 //!
 //! ```ignore
-//! elastic_flow_store::store_contract!(MyBackend);
+//! elastic_flow_store::store_contract!(MyBackend); // through the facade: elastic_flow::store::store_contract!
 //! ```
 //!
 //! In reading order: `plain.rs` (what calls give), `faults.rs` (what failing and crashing writes leave), `history.rs` (the

@@ -6,6 +6,7 @@ mod failures;
 mod nodes;
 mod recover;
 mod replay;
+mod verdict;
 mod view;
 
 use std::collections::BTreeMap;
@@ -47,7 +48,8 @@ fn many_each() -> Settings {
 
 fn config(settings: Settings) -> CoreConfig {
     let (name, method) = ("master".to_owned(), Box::new(LeastOpenReceipts));
-    CoreConfig { settings, build: BUILD, name, method, observing: false, planted: Planted::default() }
+    let planted = Planted::default();
+    CoreConfig { settings, build: BUILD, name, method, observing: false, monitored: false, planted }
 }
 
 /// Chunk `number` of a file of which each chunk has `bytes`.

@@ -1,0 +1,5 @@
+//! A store of one's own, in a crate of its own.
+
+mod store;
+
+pub use store::OwnStore;
