@@ -6,6 +6,8 @@ pub mod access_logs;
 pub mod cluster;
 pub mod corpus;
 pub mod http;
+#[cfg(target_os = "linux")]
+pub mod namespaces;
 pub mod oracle_words;
 pub mod outside;
 pub mod place;
