@@ -1,6 +1,7 @@
 //! A program of a user's, in a crate outside of the workspace whose only dependency is `elastic-flow`.
 #![allow(clippy::expect_used, reason = "a test fails by panicking, its helpers too")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
@@ -46,25 +47,39 @@ fn the_readmes_program_builds_passes_its_test_and_counts_as_the_systems_tools_do
     assert_equal(&sorted(&place, &place.path("counts")), &counts_of_file(&place, &input));
 }
 
+/// A program that uses the cluster as a library, and says what it counted.
+const LIBRARY_PROGRAM: &str = r#"
+use elastic_flow::prelude::*;
+
+fn count_words(lines: Flow<Text>) -> Flow<(Text, u64)> {
+    lines.words().counts()
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let program = TypedProgram::new("word_count", count_words)?;
+    let run = Cluster::local(2).run(&program, ["to be or", "not to be"])?;
+    println!("{} words, {}", run.output.len(), run.audit.balanced());
+    Ok(())
+}
+"#;
+
 #[test]
-fn without_default_features_there_is_neither_command_line_nor_http_server_in_the_tree() {
+fn without_default_features_there_is_neither_command_line_nor_http_server_and_it_works() {
     let place = Place::new();
-    let tree = |name: &str, features: &str| {
+    let outside = |name: &str, features: &str| {
         let manifest =
             format!("[dependencies]\nelastic-flow = {{ path = \"{{workspace}}/crates/elastic-flow\"{features} }}\n");
-        let outside = Outside::new(&place, name, &manifest, &[("src/lib.rs", "")]);
-        outside.cargo(&["tree", "--edges", "normal", "--prefix", "none", "--format", "{lib}"]).text()
+        Outside::new(&place, name, &manifest, &[("src/main.rs", LIBRARY_PROGRAM)])
     };
-    let heavy = |tree: &str| -> Vec<String> {
+    let heavy = |outside: &Outside<'_>| {
+        let tree = outside.cargo(&["tree", "--edges", "normal", "--prefix", "none", "--format", "{lib}"]).text();
+        assert!(tree.lines().any(|name| name.trim() == "elastic_flow_orchestrator"), "{tree}");
         let names = tree.lines().map(str::trim).filter(|name| ["clap", "axum", "rocksdb"].contains(name));
-        let mut names: Vec<_> = names.map(str::to_owned).collect();
-        names.sort_unstable();
-        names.dedup();
-        names
+        names.map(str::to_owned).collect::<BTreeSet<_>>()
     };
     // The question finds them where they are.
-    assert_eq!(heavy(&tree("outside_default", "")), ["axum", "clap"]);
-    let plain = tree("outside_plain", ", default-features = false");
-    assert!(plain.lines().any(|name| name.trim() == "elastic_flow_orchestrator"), "{plain}");
-    assert_eq!(heavy(&plain), Vec::<String>::new());
+    assert_eq!(heavy(&outside("outside_default", "")), ["axum".to_owned(), "clap".to_owned()].into());
+    let plain = outside("outside_library", ", default-features = false");
+    assert_eq!(heavy(&plain), BTreeSet::new());
+    assert_eq!(plain.cargo(&["run", "--quiet"]).text(), "4 words, true\n");
 }

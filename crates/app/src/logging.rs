@@ -215,6 +215,40 @@ mod tests {
         );
     }
 
+    /// A logger of a program's own.
+    struct Own(Mutex<Vec<String>>);
+
+    impl log::Log for Own {
+        fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+            true
+        }
+
+        fn log(&self, record: &log::Record<'_>) {
+            self.0.lock().unwrap().push(record.args().to_string());
+        }
+
+        fn flush(&self) {}
+    }
+
+    static OWN: Own = Own(Mutex::new(Vec::new()));
+
+    /// The one test here that installs something in the process.
+    #[test]
+    fn a_logger_of_the_programs_own_stays_and_costs_the_node_no_line() {
+        log::set_logger(&OWN).expect("no other test sets one");
+        log::set_max_level(log::LevelFilter::Info);
+        let tail = install("error", LogFormat::Human, None).unwrap();
+        tracing::info!("from the node");
+        log::info!("from a library");
+        assert!(tail.lines().iter().any(|line| line.ends_with("from the node")), "{:?}", tail.lines());
+        assert!(OWN.0.lock().unwrap().iter().any(|line| line == "from a library"));
+        // The subscriber that is there now is used from here on, and another one would stay empty.
+        let second = install("error", LogFormat::Human, None).unwrap();
+        tracing::info!("and again");
+        assert!(tail.lines().iter().any(|line| line.ends_with("and again")), "{:?}", tail.lines());
+        assert_eq!(second.lines(), Vec::<String>::new());
+    }
+
     #[test]
     fn a_wrong_level_is_refused() {
         assert!(install("no=such=thing", LogFormat::Human, None).unwrap_err().contains("error, warn, info"));
