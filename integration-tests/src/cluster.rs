@@ -195,6 +195,11 @@ impl Cluster {
         self.master = None;
     }
 
+    /// What is started from now on is of another program, unless a call names one.
+    pub fn upgrade(&mut self, program: &'static str) {
+        self.options.program = program;
+    }
+
     /// Kills a worker with SIGKILL.
     pub fn kill_worker(&mut self, name: &str) {
         self.workers.retain(|(its, _)| its != name);

@@ -17,3 +17,8 @@ pub mod sources;
 pub mod testbed;
 pub mod throttle;
 pub mod wait;
+
+/// The documentation's Rust blocks are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/parts.md")]
+pub mod parts {}

@@ -91,11 +91,16 @@ fn fail_until_marker(lines: Flow<Text>, params: Params) -> Flow<(Text, u64)> {
 /// Holds its reader at the line `hold`, wherever it stands: makes the file `reached`, and goes on when `marker` is there.
 ///
 /// The lines behind are not read before that, but for what is in the same block.
-fn hold_at_line(lines: Flow<Text>, params: Params) -> Flow<(Text, u64)> {
+fn hold_at_line(lines: Flow<Text>, params: Params) -> Flow<Text, impl Chain<Item = Text>> {
     let held = move |line: Text| {
         if *line == *params.hold.as_bytes() { wait_at_line(&params).map(|()| line) } else { Ok(line) }
     };
-    lines.try_map(held).words().to_ascii_lowercase().counts()
+    lines.try_map(held)
+}
+
+/// Counts the words behind [`hold_at_line`].
+fn count_behind_line(lines: Flow<Text>, params: Params) -> Flow<(Text, u64)> {
+    hold_at_line(lines, params).words().to_ascii_lowercase().counts()
 }
 
 fn wait_at_line(params: &Params) -> Result<(), String> {
@@ -157,9 +162,9 @@ impl Monitor for LivingFile {
     }
 }
 
-/// Sums a constant that stands in a closure, and nowhere else.
-fn sum_constant<const CONSTANT: u64>(lines: Flow<Text>) -> Single<u64> {
-    lines.map(|_| CONSTANT).sum()
+/// Sums a constant that stands in a closure, and nowhere else. Holds at the line `hold` until `marker` is there.
+fn sum_constant<const CONSTANT: u64>(lines: Flow<Text>, params: Params) -> Single<u64> {
+    hold_at_line(lines, params).map(|_| CONSTANT).sum()
 }
 
 /// Parameters of `limited` as the first build takes them.
@@ -217,7 +222,7 @@ fn app<const CONSTANT: u64>() -> Result<App, Box<dyn std::error::Error>> {
         .register(TypedProgram::new("words_by_input", count_words_by_input)?.output(output))
         .register(TypedProgram::new("word_count", count_words)?.output(output))
         .register(TypedProgram::new("fails_until_marker", fail_until_marker)?.output(output))
-        .register(TypedProgram::new("holds_at_a_line", hold_at_line)?.output(output))
+        .register(TypedProgram::new("holds_at_a_line", count_behind_line)?.output(output))
         .register(TypedProgram::new("panics_on_a_line", panic_on_line)?.output(output))
         .program("sums_numbers", sum_numbers)
         .monitor("living-file", || LivingFile)

@@ -342,10 +342,13 @@ fn the_configuration_is_checked_and_shown_with_no_secret_in_it() {
     let key = std::fs::read_to_string(servers.place.path("one")).expect("a key");
     assert!(!shown.contains(key.trim()) && shown.contains("key_file = \"one\""), "{shown}");
 
-    let wrong =
-        ["config", "check", "--set", "retry.grac=1s", "--set", "interceptors=nobody", "--set", "security.key_file=no"];
+    let sets =
+        ["retry.grac=1s", "interceptors=nobody", "security.key_file=no", "heartbeat.monitor=file", "store.url=mien:x"];
+    let wrong: Vec<&str> = ["config", "check"].into_iter().chain(sets.iter().flat_map(|set| ["--set", set])).collect();
     let refused = servers.run(&wrong).expect_code(2).stderr;
-    for named in ["retry.grac is unknown", "\"nobody\"", "cannot read the key file no"] {
+    let monitor = "heartbeat.monitor is \"file\", but has to be one of default, living-file";
+    let store = "the store is \"mien\", but has to be one of fs:DIR, memory";
+    for named in ["retry.grac is unknown", "\"nobody\"", "cannot read the key file no", monitor, store] {
         assert!(refused.contains(named), "{named} is not in\n{refused}");
     }
     let beyond = ["config", "check", "--set", "servers.yam1.listen=10.0.0.1:7117"];

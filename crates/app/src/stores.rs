@@ -11,6 +11,17 @@ use crate::exit_code::Failure;
 /// Opens a registered store; its argument is what follows the name and a colon in the URL, or empty.
 pub type StoreFactory = Arc<dyn Fn(&str) -> Result<Arc<dyn Store>, StoreError> + Send + Sync>;
 
+/// Whether there is such a store, which is not opened.
+pub(crate) fn check(app: &App, url: &str) -> Result<(), Failure> {
+    let parsed: StoreUrl = url.parse().map_err(|error: StoreError| Failure::usage(with_causes(&error)))?;
+    if let StoreUrl::Registered { name, .. } = &parsed
+        && app.find_store(name).is_none()
+    {
+        return Err(app.unknown_store(name));
+    }
+    Ok(())
+}
+
 /// Opens the store. Blocks.
 pub(crate) fn open(app: &App, url: &str) -> Result<Arc<dyn Store>, Failure> {
     let parsed: StoreUrl = url.parse().map_err(|error: StoreError| Failure::usage(with_causes(&error)))?;

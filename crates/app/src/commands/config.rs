@@ -10,7 +10,7 @@ use crate::config::{Config, Port};
 use crate::context::{Context, Flags};
 use crate::exit_code::{COMPLETED, Failure};
 use crate::key_file;
-use crate::{exposure, output};
+use crate::{exposure, output, stores};
 
 /// Names everything that is wrong; then lists the addresses of every server.
 pub(crate) fn check(app: &App, common: &Common) -> Result<u8, Failure> {
@@ -20,7 +20,9 @@ pub(crate) fn check(app: &App, common: &Common) -> Result<u8, Failure> {
     let found = [
         context.interceptors().map(drop),
         app.find_method(&config.method).map(drop),
+        app.find_monitor(&config.heartbeat.monitor).map(drop),
         context.window().map(drop),
+        config.store.url.as_deref().map_or(Ok(()), |url| stores::check(app, url)),
         config.program.as_deref().map_or(Ok(()), |program| context.program(Some(program)).map(drop)),
         context.data_roots(false).map(drop),
     ];
