@@ -63,6 +63,7 @@ pub(crate) fn view(id: u64, label: Option<String>) -> StepView {
         started_at: None,
         ended_at: None,
         reason: None,
+        error_kind: None,
         waiting_for: None,
         progress: None,
     }

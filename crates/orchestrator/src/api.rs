@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use elastic_flow_dataflow::seam::StepOutput;
 use elastic_flow_dataflow::source::SourceSpec;
-use elastic_flow_queue::{OnFailure, StepState};
+use elastic_flow_queue::{OnFailure, StepErrorKind, StepState};
 use elastic_flow_receipt::{NodeId, ReceiptId, StepId};
 use serde::{Deserialize, Serialize};
 
@@ -70,6 +70,9 @@ pub struct StepView {
     pub ended_at: Option<u64>,
     /// Why it failed or was cancelled.
     pub reason: Option<String>,
+    /// Why it failed or was cancelled, for programs: `docs/errors.md` has a heading for each.
+    #[serde(default)]
+    pub error_kind: Option<StepErrorKind>,
     /// What a running step waits for.
     pub waiting_for: Option<String>,
     /// How far it is; none before it starts.
