@@ -6,7 +6,8 @@ use std::net::ToSocketAddrs;
 use std::time::Duration;
 
 use elastic_flow_admin::{ErrorBody, Role, Token};
-use elastic_flow_orchestrator::api::{ClusterEvent, ClusterEventKind, StepView};
+use elastic_flow_orchestrator::api::{ClusterEvent, StepView};
+use elastic_flow_receipt::StepId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::http::{Response, StatusCode};
@@ -215,19 +216,10 @@ impl Events {
             }
             let Some(data) = line.strip_prefix("data:") else { continue };
             let Ok(event) = serde_json::from_str::<ClusterEvent>(data.trim()) else { continue };
-            if concerns(&event.kind, id) {
+            if event.kind.step() == Some(StepId(id)) {
                 return Ok(());
             }
         }
-    }
-}
-
-fn concerns(kind: &ClusterEventKind, id: u64) -> bool {
-    match kind {
-        ClusterEventKind::Step { step, .. }
-        | ClusterEventKind::Progress { step, .. }
-        | ClusterEventKind::Failure { step, .. } => step.0 == id,
-        ClusterEventKind::Worker { .. } => false,
     }
 }
 

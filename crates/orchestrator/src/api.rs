@@ -377,4 +377,7 @@ pub enum ApiError {
     /// The master is stopping or has stopped.
     #[error("the master is stopping")]
     Stopping,
+    /// The master, which is in another process, gave no answer; whether the request took effect is unknown.
+    #[error("the master is not reached: {0}")]
+    Unreached(String),
 }

@@ -427,6 +427,15 @@ fn describe(source: &SourceSpec) -> String {
 }
 
 impl ClusterEventKind {
+    /// The step that it is about; none if it is about a worker.
+    #[must_use]
+    pub const fn step(&self) -> Option<StepId> {
+        match self {
+            Self::Step { step, .. } | Self::Progress { step, .. } | Self::Failure { step, .. } => Some(*step),
+            Self::Worker { .. } => None,
+        }
+    }
+
     /// Its name in the event stream.
     #[must_use]
     pub const fn name(&self) -> &'static str {
