@@ -1,5 +1,4 @@
 //! What the documents list is what there is.
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
 use std::path::Path;

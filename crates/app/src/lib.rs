@@ -40,5 +40,7 @@ pub mod stores;
 mod tables;
 
 pub use app::App;
+#[cfg(feature = "admin")]
+pub use client::UrlError;
 pub use logging::{LogFormat, LogTail};
 pub use stores::StoreFactory;
