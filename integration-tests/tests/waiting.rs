@@ -1,5 +1,4 @@
 //! `--wait` lasts as long as its step does, whatever becomes of the master meanwhile.
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 use elastic_flow_integration_tests::cluster::{Cluster, LONG, Options, SOON};
 use elastic_flow_integration_tests::oracle_words::{assert_equal, counts_of_file, sorted};
@@ -51,7 +50,8 @@ fn a_wait_outlasts_a_master_that_is_killed_and_gives_the_result_of_the_one_that_
     let away = submit.line_with(SOON, "waiting until it is back");
     assert!(away.contains("is not reached"), "{away}");
     cluster.start_master();
-    let _ = submit.line_with(SOON, "the master is back");
+    let back = submit.line_with(SOON, "the master is back");
+    assert_eq!(back, "the master is back");
     std::fs::write(&lift, "").expect("it is lifted");
     let ended = submit.wait(LONG).expect_code(0);
     assert!(ended.text().contains("balanced"), "{}", ended.text());
@@ -63,7 +63,8 @@ fn a_wait_outlasts_a_master_that_is_killed_and_gives_the_result_of_the_one_that_
 fn a_wait_ends_when_the_master_that_comes_back_has_no_such_step() {
     let Waiting { mut cluster, mut submit, .. } = Waiting::start(false);
     cluster.kill_master();
-    let _ = submit.line_with(SOON, "waiting until it is back");
+    let away = submit.line_with(SOON, "waiting until it is back");
+    assert!(away.contains("is not reached"), "{away}");
     cluster.start_master();
     let ended = submit.wait(LONG).expect_code(3);
     assert!(ended.stderr.contains("there is no step 1"), "{}", ended.stderr);
@@ -74,7 +75,8 @@ fn a_wait_is_not_taken_for_one_on_another_step_of_the_same_number() {
     let Waiting { mut cluster, mut submit, input, .. } = Waiting::start(false);
     // Stands still, so that it does not ask before the other step is there.
     cluster.kill_master();
-    let _ = submit.line_with(SOON, "waiting until it is back");
+    let away = submit.line_with(SOON, "waiting until it is back");
+    assert!(away.contains("is not reached"), "{away}");
     submit.signal(Signal::STOP);
     cluster.start_master();
     assert_eq!(cluster.submit("word_count", &["--input", &input]), 1);

@@ -54,13 +54,16 @@ pub mod prelude {
 
     #[cfg(feature = "app")]
     pub use elastic_flow_app::App;
+    #[cfg(all(feature = "app", feature = "admin"))]
+    pub use elastic_flow_app::Connect;
     pub use elastic_flow_dataflow::aggregate::{self, Aggregate};
     pub use elastic_flow_dataflow::source::SourceSpec;
     pub use elastic_flow_dataflow::{
         Chain, Flow, FlowError, FlowResult, FlowResultExt, Format, Inputs, Single, Text, TypedProgram,
     };
     pub use elastic_flow_orchestrator::{
-        ChunkEvent, Cluster, Counts, Finished, Interceptor, Partial, RunError, StepError, StepHandle, StepRequest,
+        ChunkEvent, Cluster, ClusterHandle, Counts, Finished, Interceptor, Partial, RunError, StepError, StepHandle,
+        StepRequest,
     };
     pub use elastic_flow_queue::{StepErrorKind, StepState};
     pub use elastic_flow_receipt::{Audit, ReceiptId, StepId};
