@@ -2,6 +2,7 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a test tool: what goes wrong with a cluster fails the test")]
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -229,9 +230,14 @@ impl Cluster {
     /// There is no key.
     #[must_use]
     pub fn token(&self, role: Role) -> String {
-        let path = self.place.path("config/elastic-flow/key");
-        let key = std::fs::read_to_string(path).expect("the master has made a key");
+        let key = std::fs::read_to_string(self.key_file()).expect("the master has made a key");
         Token::derive(&Secret::parse(&key).expect("a key"), role).expose().to_owned()
+    }
+
+    /// The file with the key that the master has made.
+    #[must_use]
+    pub fn key_file(&self) -> PathBuf {
+        self.place.path("config/elastic-flow/key")
     }
 
     /// Asks the master over HTTP as somebody who may do everything.

@@ -51,7 +51,7 @@ impl From<ApiError> for Refusal {
             ApiError::NoResult(..) => Self::new(StatusCode::NOT_FOUND, "no_result", message),
             ApiError::Store(_) => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "store_failed", message),
             ApiError::Stopping => Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", message),
-            _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", message),
+            ApiError::Unreached(_) | _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", message),
         }
     }
 }

@@ -33,7 +33,7 @@ pub const RECEIPTS_HEADER: &str = "elastic-flow-receipts";
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct ResultQuery {
-    /// A format of rows, `report` for what the program prints, `output` for what it writes into files.
+    /// A format of rows, `report` for what the program prints, `output` for what it writes into files, `encoded` for typed handles.
     format: ResultFormat,
 }
 
@@ -54,6 +54,8 @@ enum ResultFormat {
     Report,
     /// What the program writes into files.
     Output,
+    /// The whole output, for a program that has its type.
+    Encoded,
 }
 
 impl ResultFormat {
@@ -65,6 +67,7 @@ impl ResultFormat {
             Self::Csv => result.write(Format::Csv, out),
             Self::Report => result.report(out),
             Self::Output => result.output(out),
+            Self::Encoded => result.encode(out),
         }
     }
 
@@ -75,6 +78,7 @@ impl ResultFormat {
             Self::Tsv => "text/tab-separated-values; charset=utf-8",
             Self::Csv => "text/csv; charset=utf-8",
             Self::Report | Self::Output => "text/plain; charset=utf-8",
+            Self::Encoded => "application/octet-stream",
         }
     }
 }
@@ -101,6 +105,7 @@ impl Answer for Rows {
                 "text/tab-separated-values": text,
                 "text/csv": text,
                 "text/plain": text,
+                "application/octet-stream": text,
             },
             "headers": {
                 PARTIAL_HEADER: header("`true` where the step has not completed."),

@@ -42,6 +42,9 @@ impl StepOutput for Rows {
     fn write(&self, format: Format, out: &mut dyn io::Write) -> io::Result<()> {
         (0..self.0).try_for_each(|row| writeln!(out, "{format} {row}"))
     }
+    fn encode(&self, out: &mut dyn io::Write) -> io::Result<()> {
+        write!(out, "encoded {}", self.0)
+    }
     fn report(&self, out: &mut dyn io::Write) -> io::Result<()> {
         writeln!(out, "report")?;
         if self.0 == 0 { Err(io::Error::other("no rows")) } else { Ok(()) }
@@ -63,6 +66,7 @@ pub(crate) fn view(id: u64, label: Option<String>) -> StepView {
         started_at: None,
         ended_at: None,
         reason: None,
+        error_kind: None,
         waiting_for: None,
         progress: None,
         files: Vec::new(),
@@ -292,6 +296,7 @@ async fn a_result_is_streamed_and_says_whether_it_is_partial() {
     assert_eq!(partial.headers[rows::RECEIPTS_HEADER], "3/4");
     assert!(partial.body.starts_with("tsv 0\n"));
     assert_eq!(get("/api/v1/steps/1/result?format=report").await.body, "report\n");
+    assert_eq!(get("/api/v1/steps/1/result?format=encoded").await.body, "encoded 100000");
 }
 
 const PARTIAL: &str = rows::PARTIAL_HEADER;

@@ -1,12 +1,13 @@
 //! Asking a running master over HTTP.
 
-use std::cell::Cell;
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::ToSocketAddrs;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use elastic_flow_admin::{ErrorBody, Role, Token};
-use elastic_flow_orchestrator::api::{ClusterEvent, ClusterEventKind, StepView};
+use elastic_flow_orchestrator::api::{ClusterEvent, StepView};
+use elastic_flow_receipt::StepId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::http::{Response, StatusCode};
@@ -14,6 +15,8 @@ use ureq::{Agent, Body};
 
 use crate::context::Context;
 use crate::exit_code::Failure;
+use crate::keys::Key;
+use crate::output;
 
 /// Time to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -25,9 +28,74 @@ const ANSWER_BYTES_MAX: u64 = 256 << 20;
 const EVENT_BYTES_MAX: u64 = 1 << 20;
 /// Silence of the event stream after which the master counts as gone; it says that it is alive every 15 s.
 const EVENT_SILENCE: Duration = Duration::from_secs(40);
-/// How long `--wait` looks for a master that is gone, and how often.
-const RETURN_ATTEMPTS: u32 = 120;
+/// How often a master is looked for that is away.
 const RETURN_PAUSE: Duration = Duration::from_millis(500);
+
+/// Why a master gave no answer, or not the one that was hoped for.
+#[derive(Debug)]
+pub(crate) enum ClientError {
+    /// There is no answer, at the moment.
+    Unreached(String),
+    /// It refused.
+    Refused {
+        /// One word for programs, as in [`ErrorBody::kind`].
+        kind: String,
+        /// For people.
+        message: String,
+    },
+}
+
+impl ClientError {
+    /// Whether a master that is asked again later may answer: this one is not there, or is stopping.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreached(_) => true,
+            Self::Refused { kind, .. } => matches!(kind.as_str(), "stopping" | "unavailable"),
+        }
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::Unreached(message) => Self::unreached(message),
+            // What was submitted names something that there is not, or wrongly: the same as when this process had found it.
+            ClientError::Refused { kind, message } if kind == "unprocessable" => {
+                Self::usage(format!("the master refused: {message}"))
+            }
+            ClientError::Refused { message, .. } => Self::unreached(format!("the master refused: {message}")),
+        }
+    }
+}
+
+/// Why a URL is not that of a master which can be asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UrlError {
+    /// It has another form.
+    #[error("{url}: write http://host:port; this version has no TLS")]
+    Form {
+        /// The URL.
+        url: String,
+    },
+    /// Its host is not known.
+    #[error("{url}: {source}")]
+    Host {
+        /// The URL.
+        url: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// It lies beyond this machine, and nobody said that the network there is trusted.
+    #[error(
+        "{url} lies beyond this machine, and the token would travel in plain text: forward the port over ssh, or set \
+         security.insecure_plaintext = true if that network is trusted"
+    )]
+    Beyond {
+        /// The URL.
+        url: String,
+    },
+}
 
 /// A master's HTTP face.
 #[derive(Debug)]
@@ -37,30 +105,21 @@ pub(crate) struct Client {
     /// Of the key in force, then of the one before it.
     tokens: Vec<Token>,
     /// Which of them the master takes.
-    taken: Cell<usize>,
+    taken: AtomicUsize,
 }
 
 impl Client {
-    /// A client for `http://host:port`, with tokens of its own that it derives from the keys.
+    /// A client for the `--admin` of a command.
     pub(crate) fn new(context: &Context<'_>, url: &str) -> Result<Self, Failure> {
-        let Some(authority) = url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/')) else {
-            return Err(Failure::usage(format!("--admin {url}: write http://host:port; this version has no TLS")));
-        };
-        let address = if authority.ends_with(']') || !authority.contains(':') {
-            format!("{authority}:80")
-        } else {
-            authority.to_owned()
-        };
-        let resolved =
-            address.to_socket_addrs().map_err(|error| Failure::unreached(format!("--admin {url}: {error}")))?;
-        let beyond = resolved.into_iter().any(|address| !address.ip().is_loopback());
-        if beyond && !context.config.security.insecure_plaintext {
-            return Err(Failure::usage(format!(
-                "--admin {url} lies beyond this machine, and the token would travel in plain text: forward the port over ssh, or \
-                 set security.insecure_plaintext = true if that network is trusted"
-            )));
-        }
-        let key = context.existing_key()?;
+        let at = Address::of(url, context.config.security.insecure_plaintext).map_err(|error| match error {
+            UrlError::Host { .. } => Failure::unreached(format!("--admin {error}")),
+            UrlError::Form { .. } | UrlError::Beyond { .. } => Failure::usage(format!("--admin {error}")),
+        })?;
+        Ok(Self::at(at, &context.existing_key()?))
+    }
+
+    /// A client with tokens of its own that it derives from the keys.
+    pub(crate) fn at(address: Address, key: &Key) -> Self {
         let secrets = [Some(&key.secret), key.old.as_ref()];
         let config = Agent::config_builder()
             .http_status_as_error(false)
@@ -69,21 +128,21 @@ impl Client {
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .timeout_recv_response(Some(ANSWER_TIMEOUT))
             .build();
-        Ok(Self {
+        Self {
             agent: Agent::new_with_config(config),
-            base: format!("http://{authority}/api/v1"),
+            base: format!("http://{}/api/v1", address.0),
             tokens: secrets.into_iter().flatten().map(|secret| Token::derive(secret, Role::Submit)).collect(),
-            taken: Cell::new(0),
-        })
+            taken: AtomicUsize::new(0),
+        }
     }
 
     /// Asks, and reads the answer.
-    pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+    pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         read(self.open(path)?)
     }
 
     /// Tells, and reads the answer.
-    pub(crate) fn post<B: Serialize, T: DeserializeOwned>(&self, path: &str, body: &B) -> Result<T, Failure> {
+    pub(crate) fn post<B: Serialize, T: DeserializeOwned>(&self, path: &str, body: &B) -> Result<T, ClientError> {
         let send = |bearer: &str| {
             self.agent.post(format!("{}{path}", self.base)).header("authorization", bearer).send_json(body)
         };
@@ -91,7 +150,7 @@ impl Client {
     }
 
     /// Asks, and leaves the answer to be read piece by piece.
-    pub(crate) fn open(&self, path: &str) -> Result<Response<Body>, Failure> {
+    pub(crate) fn open(&self, path: &str) -> Result<Response<Body>, ClientError> {
         let send = |bearer: &str| self.agent.get(format!("{}{path}", self.base)).header("authorization", bearer).call();
         self.check(self.with_token(send))
     }
@@ -105,7 +164,7 @@ impl Client {
             let token = self.tokens.get(at).map_or("", Token::expose);
             send(&format!("Bearer {token}"))
         };
-        let taken = self.taken.get();
+        let taken = self.taken.load(Ordering::Relaxed);
         let answer = ask(taken)?;
         let other = (taken + 1) % self.tokens.len().max(1);
         if answer.status() != StatusCode::UNAUTHORIZED || other == taken {
@@ -113,78 +172,112 @@ impl Client {
         }
         let second = ask(other)?;
         if second.status() != StatusCode::UNAUTHORIZED {
-            self.taken.set(other);
+            self.taken.store(other, Ordering::Relaxed);
         }
         Ok(second)
     }
 
-    fn check(&self, answer: Result<Response<Body>, ureq::Error>) -> Result<Response<Body>, Failure> {
+    fn check(&self, answer: Result<Response<Body>, ureq::Error>) -> Result<Response<Body>, ClientError> {
         let mut answer = answer
-            .map_err(|error| Failure::unreached(format!("the master at {} is not reached: {error}", self.base)))?;
+            .map_err(|error| ClientError::Unreached(format!("the master at {} is not reached: {error}", self.base)))?;
         if answer.status().is_success() {
             return Ok(answer);
         }
         let status = answer.status();
         let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_json::<ErrorBody>();
-        let message = match body {
-            Ok(body) => body.message,
-            Err(_) => format!("it answered {status}"),
+        let (kind, mut message) = match body {
+            Ok(body) => (body.kind, body.message),
+            Err(_) => (String::new(), format!("it answered {status}")),
         };
-        let hint = if status == StatusCode::UNAUTHORIZED {
-            " (is this the key file that the master uses? name it in security.key_file or ELASTIC_FLOW_KEY_FILE)"
-        } else {
-            ""
-        };
-        let message = format!("the master refused: {message}{hint}");
-        // What was submitted names something that there is not, or wrongly: the same as when this process had found it.
-        let wrong = status == StatusCode::UNPROCESSABLE_ENTITY;
-        Err(if wrong { Failure::usage(message) } else { Failure::unreached(message) })
+        if status == StatusCode::UNAUTHORIZED {
+            message.push_str(
+                " (is this the key file that the master uses? name it in security.key_file or ELASTIC_FLOW_KEY_FILE)",
+            );
+        }
+        Err(ClientError::Refused { kind, message })
     }
 
-    /// Waits until a step has ended. `on_event` sees the step at the start and after each event that concerns it.
+    /// Waits until a step has ended. `known` is the step as the master has shown it already, if it has; `on_event` sees it at the
+    /// start and after each event that concerns it.
+    ///
+    /// A master that goes away meanwhile is waited for, however long it takes: one that starts again on its store has the step and
+    /// goes on with it. Only the word of a master that it has no such step ends the wait without its end.
     pub(crate) fn wait(
         &self,
         id: u64,
+        mut known: Option<StepView>,
         mut on_event: impl FnMut(&StepView) -> Result<(), Failure>,
     ) -> Result<StepView, Failure> {
-        let mut attempts = 0;
         loop {
-            match self.wait_once(id, &mut attempts, &mut on_event) {
-                Ok(view) => return Ok(view),
-                Err(Waiting::Failed(failure)) => return Err(failure),
-                // A master that was started again goes on with the step.
-                Err(Waiting::Lost(failure)) if attempts >= RETURN_ATTEMPTS => return Err(failure),
-                Err(Waiting::Lost(_)) => {
-                    attempts += 1;
+            // Subscribed before the step is looked at, so that its end cannot fall between the two.
+            let mut events = self.patiently(known.is_some(), || self.events())?;
+            match self.watch(id, &mut events, &mut known, &mut on_event) {
+                Ok(Some(ended)) => return Ok(ended),
+                Ok(None) => std::thread::sleep(RETURN_PAUSE),
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
+
+    /// Asks until a master answers, and says on standard error when it is away and when it is back. Not so a master that was never
+    /// `reached`: there may be none.
+    pub(crate) fn patiently<T>(
+        &self,
+        reached: bool,
+        mut ask: impl FnMut() -> Result<T, ClientError>,
+    ) -> Result<T, Failure> {
+        let mut away = false;
+        loop {
+            match ask() {
+                Ok(answer) => {
+                    if away {
+                        output::note("the master is back");
+                    }
+                    return Ok(answer);
+                }
+                Err(error) if reached && error.may_pass() => {
+                    if !std::mem::replace(&mut away, true) {
+                        let message = Failure::from(error);
+                        output::note(&format!("{message}; waiting until it is back, as the step is kept in its store"));
+                    }
                     std::thread::sleep(RETURN_PAUSE);
                 }
+                Err(error) => return Err(error.into()),
             }
         }
     }
 
-    fn wait_once(
+    /// Watches a step until its end, or until the master is away: then there is none.
+    fn watch(
         &self,
         id: u64,
-        attempts: &mut u32,
+        events: &mut Events,
+        known: &mut Option<StepView>,
         on_event: &mut impl FnMut(&StepView) -> Result<(), Failure>,
-    ) -> Result<StepView, Waiting> {
-        let lost = Waiting::Lost;
-        // Subscribed before the step is looked at, so that its end cannot fall between the two.
-        let mut events = self.events().map_err(lost)?;
+    ) -> Result<Option<StepView>, Failure> {
         loop {
-            let view: StepView = self
-                .get(&format!("/steps/{id}"))
-                .map_err(|failure| if *attempts == 0 { Waiting::Failed(failure) } else { lost(failure) })?;
-            *attempts = 0;
-            on_event(&view).map_err(Waiting::Failed)?;
-            if view.state.is_final() {
-                return Ok(view);
+            let view: StepView = match self.get(&format!("/steps/{id}")) {
+                Ok(view) => view,
+                Err(error) if known.is_some() && error.may_pass() => return Ok(None),
+                Err(error) => return Err(error.into()),
+            };
+            if known.as_ref().is_some_and(|known| known.submitted_at != view.submitted_at) {
+                let message = format!("the master has another step {id} now: it was started on another store");
+                return Err(Failure::unreached(message));
             }
-            events.next_of(id).map_err(|error| lost(Failure::unreached(format!("the master is gone: {error}"))))?;
+            *known = Some(view.clone());
+            on_event(&view)?;
+            if view.state.is_final() {
+                return Ok(Some(view));
+            }
+            if events.next_of(id).is_err() {
+                return Ok(None);
+            }
         }
     }
 
-    fn events(&self) -> Result<Events, Failure> {
+    /// Events from now on.
+    pub(crate) fn events(&self) -> Result<Events, ClientError> {
         let send = |bearer: &str| {
             let request = self.agent.get(format!("{}/events", self.base)).header("authorization", bearer);
             request.config().timeout_per_read(Some(EVENT_SILENCE)).build().call()
@@ -194,52 +287,74 @@ impl Client {
     }
 }
 
-/// Why a wait ended without the step's end.
-enum Waiting {
-    /// For good.
-    Failed(Failure),
-    /// The master may come back.
-    Lost(Failure),
+/// A stream of events.
+pub(crate) struct Events(BufReader<Box<dyn Read + Send>>);
+
+/// What a line of the stream says.
+#[derive(Debug)]
+pub(crate) enum Said {
+    /// Something happened.
+    Event(ClusterEvent),
+    /// Something was missed.
+    Gap,
+    /// The master is there.
+    Alive,
 }
 
-/// A stream of events.
-struct Events(BufReader<Box<dyn Read>>);
-
 impl Events {
+    /// The next line.
+    pub(crate) fn next(&mut self) -> io::Result<Said> {
+        let mut line = String::new();
+        if (&mut self.0).take(EVENT_BYTES_MAX).read_line(&mut line)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if line.trim_end() == "event: gap" {
+            return Ok(Said::Gap);
+        }
+        let event = line.strip_prefix("data:").and_then(|data| serde_json::from_str(data.trim()).ok());
+        Ok(event.map_or(Said::Alive, Said::Event))
+    }
+
     /// Reads on until something concerns the step, or was missed.
     fn next_of(&mut self, id: u64) -> io::Result<()> {
         loop {
-            let mut line = String::new();
-            if (&mut self.0).take(EVENT_BYTES_MAX).read_line(&mut line)? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            if line.trim_end() == "event: gap" {
-                return Ok(());
-            }
-            let Some(data) = line.strip_prefix("data:") else { continue };
-            let Ok(event) = serde_json::from_str::<ClusterEvent>(data.trim()) else { continue };
-            if concerns(&event.kind, id) {
-                return Ok(());
+            match self.next()? {
+                Said::Event(event) if event.kind.step() == Some(StepId(id)) => return Ok(()),
+                Said::Gap => return Ok(()),
+                Said::Event(_) | Said::Alive => {}
             }
         }
     }
 }
 
-fn concerns(kind: &ClusterEventKind, id: u64) -> bool {
-    match kind {
-        ClusterEventKind::Step { step, .. }
-        | ClusterEventKind::Progress { step, .. }
-        | ClusterEventKind::Files { step, .. }
-        | ClusterEventKind::Failure { step, .. } => step.0 == id,
-        ClusterEventKind::Worker { .. } | ClusterEventKind::Verdict { .. } => false,
+/// Where a master's HTTP face is: `host:port`.
+#[derive(Debug)]
+pub(crate) struct Address(String);
+
+impl Address {
+    /// Of `http://host:port`, which has to be on this machine, unless `beyond` is allowed.
+    pub(crate) fn of(url: &str, beyond: bool) -> Result<Self, UrlError> {
+        let Some(authority) = url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/')) else {
+            return Err(UrlError::Form { url: url.to_owned() });
+        };
+        let address = if authority.ends_with(']') || !authority.contains(':') {
+            format!("{authority}:80")
+        } else {
+            authority.to_owned()
+        };
+        let resolved = address.to_socket_addrs().map_err(|source| UrlError::Host { url: url.to_owned(), source })?;
+        if !beyond && resolved.into_iter().any(|address| !address.ip().is_loopback()) {
+            return Err(UrlError::Beyond { url: url.to_owned() });
+        }
+        Ok(Self(authority.to_owned()))
     }
 }
 
-fn read<T: DeserializeOwned>(mut answer: Response<Body>) -> Result<T, Failure> {
+fn read<T: DeserializeOwned>(mut answer: Response<Body>) -> Result<T, ClientError> {
     answer
         .body_mut()
         .with_config()
         .limit(ANSWER_BYTES_MAX)
         .read_json()
-        .map_err(|error| Failure::unreached(format!("the master's answer cannot be read: {error}")))
+        .map_err(|error| ClientError::Unreached(format!("the master's answer cannot be read: {error}")))
 }

@@ -10,6 +10,7 @@
 //! - [`key_file`]: where a secret lies; `keys`: those of a node, and how they are replaced; `exposure`: what takes a key;
 //! - `limits`: what the system lets a node have;
 //! - `children`: the worker processes of `run`; `signals`: stopping and new keys; `face`: the HTTP face; `client`: asking a master;
+//!   `remote`: typed handles on one;
 //! - [`logging`], `progress`, `output`, `tables`: what people and programs get to see;
 //! - [`exit_code`], [`build_id`], [`stores`].
 
@@ -34,11 +35,17 @@ pub mod logging;
 mod output;
 mod paths;
 mod progress;
+#[cfg(feature = "admin")]
+mod remote;
 mod signals;
 pub mod stores;
 #[cfg(feature = "admin")]
 mod tables;
 
 pub use app::App;
+#[cfg(feature = "admin")]
+pub use client::UrlError;
 pub use logging::{LogFormat, LogTail};
+#[cfg(feature = "admin")]
+pub use remote::{Connect, ConnectError};
 pub use stores::StoreFactory;

@@ -52,6 +52,7 @@ pub(crate) fn step(out: &mut dyn Write, step: &StepView) -> io::Result<()> {
         ("submitted", Some(time(step.submitted_at))),
         ("started", step.started_at.map(time)),
         ("ended", step.ended_at.map(time)),
+        ("error kind", step.error_kind.map(|kind| kind.to_string())),
         ("reason", step.reason.clone()),
         ("waits for", step.waiting_for.clone()),
     ];

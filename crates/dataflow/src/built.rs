@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::aggregate::{Aggregating, Collect};
 use crate::chain::{Chain, Data, Outline};
+use crate::encoded_output::write_encoded;
 use crate::error::ProgramError;
 use crate::format::{Format, count_rows, write_rows};
 use crate::merger::Merger;
@@ -35,6 +36,8 @@ pub struct Built<U, O> {
 pub(crate) struct View<O> {
     pub(crate) rows: fn(&O) -> u64,
     pub(crate) write: fn(&O, Format, &mut dyn io::Write) -> io::Result<()>,
+    /// All of it, for a process that has the same type.
+    pub(crate) encode: fn(&O, &mut dyn io::Write) -> io::Result<()>,
 }
 
 impl<O> Clone for View<O> {
@@ -48,7 +51,7 @@ impl<O> Copy for View<O> {}
 impl<O: Serialize> View<O> {
     /// As serde sees it: the elements of a sequence, the entries of a map, or the one value.
     pub(crate) fn plain() -> Self {
-        Self { rows: count_rows::<O>, write: write_rows::<O> }
+        Self { rows: count_rows::<O>, write: write_rows::<O>, encode: write_encoded::<O> }
     }
 }
 

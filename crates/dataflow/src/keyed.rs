@@ -10,6 +10,7 @@ use elastic_flow_wire::message::{FailureKind, Segment};
 
 use crate::built::{Built, MergerFactory, View, assemble};
 use crate::chain::{Chain, Data, is_text};
+use crate::encoded_output::write_encoded;
 use crate::error::{MergeError, ProgramError};
 use crate::format::write_entries;
 use crate::merger::Merger;
@@ -56,7 +57,11 @@ where
 }
 
 fn view<K: Data, V: Data>() -> View<Vec<(K, V)>> {
-    View { rows: |entries| entries.len() as u64, write: |entries, format, out| write_entries(entries, format, out) }
+    View {
+        rows: |entries| entries.len() as u64,
+        write: |entries, format, out| write_entries(entries, format, out),
+        encode: write_encoded::<Vec<(K, V)>>,
+    }
 }
 
 fn merger<K: Key, R: Reduction>(reduction: Arc<R>) -> MergerFactory<Vec<(K, R::State)>> {

@@ -16,6 +16,7 @@
 pub mod aggregate;
 mod built;
 pub mod chain;
+mod encoded_output;
 pub mod error;
 pub mod flow;
 pub mod flow_error;
@@ -38,6 +39,7 @@ pub mod text;
 pub mod total;
 
 pub use chain::{Chain, Data};
+pub use encoded_output::{OutputError, read_encoded};
 pub use flow::{Flow, Single};
 pub use flow_error::{FlowError, FlowResult, FlowResultExt};
 pub use format::Format;

@@ -144,6 +144,11 @@ impl<O: Send + 'static> StepOutput for TypedOutput<O> {
         writing(|| (self.faces.view.write)(&value, format, out))
     }
 
+    fn encode(&self, out: &mut dyn io::Write) -> io::Result<()> {
+        let value = self.value();
+        writing(|| (self.faces.view.encode)(&value, out))
+    }
+
     fn report(&self, out: &mut dyn io::Write) -> io::Result<()> {
         let value = self.value();
         match &self.faces.report {

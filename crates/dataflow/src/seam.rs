@@ -212,6 +212,11 @@ pub trait StepOutput: Send + Sync {
     /// # Errors
     /// `out` fails.
     fn write(&self, format: Format, out: &mut dyn io::Write) -> io::Result<()>;
+    /// Writes all of it, for [`read_encoded`](crate::read_encoded) in a process that has the same type, streamed.
+    ///
+    /// # Errors
+    /// `out` fails, or the type has no encoding.
+    fn encode(&self, out: &mut dyn io::Write) -> io::Result<()>;
     /// The program's report: what `run` prints.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ use elastic_flow_wire::{BatchReader, CodecError, SeqEncoder, decode, encode_to_v
 
 use crate::built::{Built, MergerFactory, View, assemble};
 use crate::chain::{Chain, Data, Outline, sealed};
+use crate::encoded_output::write_encoded;
 use crate::error::{MergeError, ProgramError};
 use crate::format::write_row;
 use crate::merger::Merger;
@@ -83,7 +84,7 @@ where
         let single = Arc::clone(&merger);
         let items: MergerFactory<Vec<R::State>> = Arc::new(move || Box::new(AsItems(single())));
         let body = Total { chain, totalling };
-        let view = View { rows: |_| 1, write: write_row::<R::State> };
+        let view = View { rows: |_| 1, write: write_row::<R::State>, encode: write_encoded::<R::State> };
         assemble(outline, body, merger, Some(items), view)
     });
     One { reduction: name, built }

@@ -43,6 +43,7 @@ pub use elastic_flow_app as app;
 pub use elastic_flow_clock as clock;
 pub use elastic_flow_dataflow as dataflow;
 pub use elastic_flow_orchestrator as orchestrator;
+pub use elastic_flow_orchestrator::handle::blocking;
 pub use elastic_flow_queue as queue;
 pub use elastic_flow_receipt as receipt;
 pub use elastic_flow_store as store;
@@ -59,12 +60,17 @@ pub mod prelude {
 
     #[cfg(feature = "app")]
     pub use elastic_flow_app::App;
+    #[cfg(all(feature = "app", feature = "admin"))]
+    pub use elastic_flow_app::Connect;
     pub use elastic_flow_dataflow::aggregate::{self, Aggregate};
     pub use elastic_flow_dataflow::source::SourceSpec;
     pub use elastic_flow_dataflow::{
         Chain, Flow, FlowError, FlowResult, FlowResultExt, Format, Inputs, Single, Text, TypedProgram,
     };
-    pub use elastic_flow_orchestrator::{ChunkEvent, Cluster, Counts, Interceptor};
-    pub use elastic_flow_queue::StepState;
+    pub use elastic_flow_orchestrator::{
+        ChunkEvent, Cluster, ClusterHandle, Counts, Finished, Interceptor, Partial, RunError, StepError, StepHandle,
+        StepRequest,
+    };
+    pub use elastic_flow_queue::{StepErrorKind, StepState};
     pub use elastic_flow_receipt::{Audit, ReceiptId, StepId};
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use elastic_flow_dataflow::seam::StepOutput;
 use elastic_flow_dataflow::source::SourceSpec;
-use elastic_flow_queue::{OnFailure, StepState};
+use elastic_flow_queue::{OnFailure, StepErrorKind, StepState};
 use elastic_flow_receipt::{NodeId, ReceiptId, StepId};
 use serde::{Deserialize, Serialize};
 
@@ -73,6 +73,9 @@ pub struct StepView {
     pub ended_at: Option<u64>,
     /// Why it failed or was cancelled.
     pub reason: Option<String>,
+    /// Why it failed or was cancelled, for programs: `docs/errors.md` has a heading for each.
+    #[serde(default)]
+    pub error_kind: Option<StepErrorKind>,
     /// What a running step waits for.
     pub waiting_for: Option<String>,
     /// How far it is; none before it starts.
@@ -416,4 +419,7 @@ pub enum ApiError {
     /// The master is stopping or has stopped.
     #[error("the master is stopping")]
     Stopping,
+    /// The master, which is in another process, gave no answer; whether the request took effect is unknown.
+    #[error("the master is not reached: {0}")]
+    Unreached(String),
 }

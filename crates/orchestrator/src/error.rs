@@ -3,6 +3,8 @@
 use elastic_flow_store::StoreError;
 use elastic_flow_transport::TransportError;
 
+use crate::programs::Duplicate;
+
 /// Why a node could not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -16,6 +18,9 @@ pub enum StartError {
     /// The configuration names a window that is not registered.
     #[error("{0}: register it before the master starts, or configure none")]
     UnknownWindow(String),
+    /// Two programs, sources or windows have one name.
+    #[error(transparent)]
+    Duplicate(#[from] Duplicate),
     /// The journal says something that this build cannot follow.
     #[error("cannot go on from the journal: {0}")]
     Recovery(String),

@@ -238,7 +238,7 @@ fn decode_body<T: DeserializeOwned>(kind: u8, body: &[u8]) -> Result<T, RecordEr
 #[cfg(test)]
 mod tests {
     use elastic_flow_dataflow::seam::Cover;
-    use elastic_flow_queue::StepSpec;
+    use elastic_flow_queue::{StepErrorKind, StepSpec};
     use elastic_flow_wire::message::{ItemKind, KeptItem, Payload, PayloadKind, ReadFrom};
 
     use super::*;
@@ -260,10 +260,12 @@ mod tests {
         let read = ChunkRead { receipt: receipt(), entries: 5, bytes: 2, nanos: 9, from: ReadFrom::Place };
         let segment = Segment { receipt: receipt(), rows: 1, digest: 7, body: Bytes::from_static(b"z") };
         let kept = KeptItem { kind: ItemKind::Text, length: 8, body: Bytes::from_static(b"no") };
+        let failed = QueueRecord::Failed { id: StepId(1), kind: StepErrorKind::Bug, wall: 4, reason: "r".to_owned() };
         let skip = SkippedItem { receipt: receipt(), item: 3, error: "e".to_owned(), kept: Some(kept) };
         vec![
             ("cluster", Record::Cluster(ClusterRecord { incarnation: 1, epoch: 2 })),
             ("queue", Record::Queue(QueueRecord::Submitted { id: StepId(1), spec: StepSpec::new("p"), wall: 4 })),
+            ("queue, failed", Record::Queue(failed)),
             (
                 "plan",
                 Record::Plan(PlanRecord {

@@ -6,12 +6,13 @@
 //! - [`api`]: what a master can be asked; [`config`]: settings and defaults; [`interceptor`]: user hooks;
 //! - [`journal`]: the records of the master's journal;
 //! - [`master`], [`worker`]: deciding code and shells;
-//! - [`local`]: a cluster within this process;
+//! - [`local`]: a cluster within this process; [`handle`]: typed handles on a cluster and its steps;
 //! - [`offline`]: the store of a stopped master.
 
 pub mod api;
 pub mod config;
 mod error;
+pub mod handle;
 pub mod interceptor;
 pub mod journal;
 mod links;
@@ -29,8 +30,9 @@ pub use config::{
     ExpectedWorker, KeepPayloads, MasterConfig, MethodKind, NodeConfig, ReadFiles, Settings, WorkerConfig,
 };
 pub use error::StartError;
+pub use handle::{ClusterHandle, Finished, Partial, RunError, StepError, StepHandle, StepRequest};
 pub use interceptor::{ChunkEvent, Counts, Interceptor, Interceptors};
-pub use local::{Cluster, Finished, RunError};
+pub use local::{Cluster, LocalCluster};
 
 pub use master::{MakeMonitor, Master, MasterHandle, Monitor, MonitorError, StopMode, StopReason, Watched};
 pub use programs::{Duplicate, MakeItems, Programs};

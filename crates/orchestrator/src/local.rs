@@ -1,23 +1,26 @@
 //! A cluster within this process: a master and workers over the in-memory transport, which still encodes and decodes. No child
 //! process, no port, no file: fit for a `#[test]`.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
 use elastic_flow_clock::{Clock, SystemClock};
+use elastic_flow_dataflow::seam::Program;
 use elastic_flow_dataflow::source::{DataRoots, EncodedItems, ItemBatches, SourceSpec, Window};
 use elastic_flow_dataflow::{Data, TypedProgram};
-use elastic_flow_receipt::{Audit, StepId};
 use elastic_flow_store::{Durability, MemoryStore, Store};
 use elastic_flow_transport::Memory;
 use elastic_flow_wire::{Compression, Keys, Secret};
+use tokio::runtime::Runtime;
 
-use crate::api::{ApiError, DeadLetterFilter, DeadLetterView, FailureView, StepView, Submission};
+use crate::api::{ApiError, Submission};
 use crate::config::{KeepPayloads, MasterConfig, MethodKind, NodeConfig, Settings, WorkerConfig};
 use crate::error::StartError;
+use crate::handle::{ClusterHandle, Finished, Partial, RunError, StepError, all_dead_letters, blocking};
 use crate::interceptor::{Interceptor, Interceptors};
 use crate::master::{MakeMonitor, Master, MasterHandle, Monitor, StopMode};
-use crate::programs::Programs;
+use crate::programs::{Duplicate, MakeItems, Programs};
 use crate::worker::Worker;
 
 /// The name of every local cluster.
@@ -53,44 +56,9 @@ pub struct Cluster {
     params: Vec<(String, String)>,
     interceptors: Interceptors,
     store: Option<Arc<dyn Store>>,
-}
-
-/// A step that completed.
-#[derive(Debug)]
-pub struct Finished<O> {
-    /// Its typed output.
-    pub output: O,
-    /// Its audit.
-    pub audit: Audit,
-    /// The step.
-    pub step: StepView,
-    /// What it set aside: at most [`Settings::max_skips`] items and chunks.
-    pub dead_letters: Vec<DeadLetterView>,
-}
-
-/// Why a local cluster gave no output.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RunError {
-    /// A node could not start.
-    #[error(transparent)]
-    Start(#[from] StartError),
-    /// The master did not do what it was asked.
-    #[error(transparent)]
-    Api(#[from] ApiError),
-    /// The runtime could not start.
-    #[error("cannot start a runtime")]
-    Runtime(#[source] std::io::Error),
-    /// The step did not complete.
-    #[error("step {} is {}: {}", step.id, step.state, step.reason.as_deref().unwrap_or("no reason was given"))]
-    Step {
-        /// The step.
-        step: Box<StepView>,
-        /// What became of its chunks.
-        audit: Box<Audit>,
-        /// Its failures, oldest first.
-        failures: Vec<FailureView>,
-    },
+    programs: Programs,
+    /// What was registered twice; said when the cluster starts.
+    duplicate: Option<Duplicate>,
 }
 
 impl Cluster {
@@ -108,6 +76,8 @@ impl Cluster {
             params: Vec::new(),
             interceptors: Interceptors::new(),
             store: None,
+            programs: Programs::new(),
+            duplicate: None,
         }
     }
 
@@ -203,11 +173,86 @@ impl Cluster {
         self
     }
 
+    /// Registers a program, for a cluster that is [started](Cluster::start).
+    #[must_use]
+    pub fn program(mut self, program: impl Program) -> Self {
+        let registered = self.programs.register(Arc::new(program));
+        self.registered(registered)
+    }
+
+    /// Registers an iterator that is made anew each time, for inputs that name it ([`SourceSpec::Registered`]).
+    #[must_use]
+    pub fn source(mut self, name: &str, make: MakeItems) -> Self {
+        let registered = self.programs.register_source(name, make);
+        self.registered(registered)
+    }
+
+    /// Starts the cluster on the runtime that this is called in, and keeps it until it is stopped: steps are submitted through the
+    /// handle that it is.
+    ///
+    /// ```
+    /// use elastic_flow_dataflow::source::SourceSpec;
+    /// use elastic_flow_dataflow::{Flow, TypedProgram};
+    /// use elastic_flow_orchestrator::Cluster;
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let squares = TypedProgram::new("squares", |it: Flow<u64>| it.map(|n| n * n).sum())?;
+    /// let cluster = Cluster::local(2).program(squares.clone()).start().await?;
+    /// let step = cluster.submit(&squares, SourceSpec::Range { start: 0, end: 1_000 }).await?;
+    /// assert_eq!(step.result().await?.output, (0..1_000).map(|n| n * n).sum::<u64>());
+    /// cluster.stop().await;
+    /// # Ok(())
+    /// # }
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(example()).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// Two programs have one name, or a node could not start.
+    ///
+    /// # Cancel safety
+    /// Safe to drop: what was started is stopped.
+    pub async fn start(&self) -> Result<LocalCluster, StartError> {
+        let nodes = Nodes::start(self, Arc::new(self.programs()?)).await?;
+        let handle = ClusterHandle::new(Arc::new(nodes.master.handle()));
+        Ok(LocalCluster { nodes, handle })
+    }
+
+    /// As [`Cluster::start`], for programs without a runtime: the cluster has one of its own.
+    ///
+    /// # Errors
+    /// As there, or the runtime could not start.
+    ///
+    /// # Panics
+    /// Within async code.
+    pub fn start_blocking(&self) -> Result<BlockingLocalCluster, RunError<()>> {
+        let runtime = blocking::runtime().map_err(RunError::Runtime)?;
+        let cluster = runtime.block_on(self.start())?;
+        let handle = blocking::ClusterHandle::on(cluster.handle.clone(), Arc::clone(&runtime));
+        Ok(BlockingLocalCluster { cluster, handle, runtime })
+    }
+
+    fn registered(mut self, registered: Result<(), Duplicate>) -> Self {
+        self.duplicate = self.duplicate.or(registered.err());
+        self
+    }
+
+    /// All that is registered.
+    fn programs(&self) -> Result<Programs, Duplicate> {
+        if let Some(duplicate) = &self.duplicate {
+            return Err(duplicate.clone());
+        }
+        let mut programs = self.programs.clone();
+        if let Some(window) = self.window.clone() {
+            programs.register_window(window)?;
+        }
+        Ok(programs)
+    }
+
     /// Runs a program over an iterator, which is cut, shipped and worked through as on real servers. Blocks until the end.
     ///
     /// # Errors
     /// [`RunError::Step`] if the step did not complete; the others if it could not run at all.
-    pub fn run<T, U, O, I>(&self, program: &TypedProgram<T, U, O>, items: I) -> Result<Finished<O>, RunError>
+    pub fn run<T, U, O, I>(&self, program: &TypedProgram<T, U, O>, items: I) -> Result<Finished<O>, RunError<O>>
     where
         T: Data,
         U: Data,
@@ -226,7 +271,7 @@ impl Cluster {
         &self,
         program: &TypedProgram<T, U, O>,
         source: SourceSpec,
-    ) -> Result<Finished<O>, RunError>
+    ) -> Result<Finished<O>, RunError<O>>
     where
         T: Data,
         U: Data,
@@ -235,18 +280,15 @@ impl Cluster {
         self.run_step(program, Source::Spec(source))
     }
 
-    fn run_step<T, U, O>(&self, program: &TypedProgram<T, U, O>, source: Source) -> Result<Finished<O>, RunError>
+    fn run_step<T, U, O>(&self, program: &TypedProgram<T, U, O>, source: Source) -> Result<Finished<O>, RunError<O>>
     where
         T: Data,
         U: Data,
         O: Send + 'static,
     {
-        let mut programs = Programs::new();
-        programs.register(Arc::new(program.clone())).map_err(|it| ApiError::Invalid(it.to_string()))?;
-        if let Some(window) = self.window.clone() {
-            programs.register_window(window).map_err(|it| ApiError::Invalid(it.to_string()))?;
-        }
-        let name = elastic_flow_dataflow::seam::Program::name(program).to_owned();
+        let mut programs = self.programs().map_err(StartError::from)?;
+        programs.register(Arc::new(program.clone())).map_err(StartError::from)?;
+        let name = program.name().to_owned();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::Runtime)?;
         runtime.block_on(async {
             let nodes = Nodes::start(self, Arc::new(programs)).await?;
@@ -272,11 +314,63 @@ impl Cluster {
     }
 }
 
+/// A cluster within this process that runs. Dropped, it ends at once; only [`LocalCluster::stop`] lets its threads end in order.
+#[derive(Debug)]
+pub struct LocalCluster {
+    nodes: Nodes,
+    handle: ClusterHandle,
+}
+
+impl LocalCluster {
+    /// Stops master and workers; a step that runs is interrupted.
+    ///
+    /// # Cancel safety
+    /// Not safe: some of it may be stopped. The rest ends at once then.
+    pub async fn stop(self) {
+        self.nodes.stop().await;
+    }
+}
+
+impl Deref for LocalCluster {
+    type Target = ClusterHandle;
+
+    fn deref(&self) -> &ClusterHandle {
+        &self.handle
+    }
+}
+
+/// As [`LocalCluster`], with a runtime of its own.
+#[derive(Debug)]
+pub struct BlockingLocalCluster {
+    cluster: LocalCluster,
+    handle: blocking::ClusterHandle,
+    runtime: Arc<Runtime>,
+}
+
+impl BlockingLocalCluster {
+    /// As [`LocalCluster::stop`].
+    ///
+    /// # Panics
+    /// Within async code.
+    pub fn stop(self) {
+        self.runtime.block_on(self.cluster.stop());
+    }
+}
+
+impl Deref for BlockingLocalCluster {
+    type Target = blocking::ClusterHandle;
+
+    fn deref(&self) -> &blocking::ClusterHandle {
+        &self.handle
+    }
+}
+
 enum Source {
     Items(Box<dyn ItemBatches>),
     Spec(SourceSpec),
 }
 
+#[derive(Debug)]
 struct Nodes {
     master: Master,
     workers: Vec<Worker>,
@@ -329,7 +423,7 @@ impl Nodes {
         program: String,
         params: Vec<(String, String)>,
         source: Source,
-    ) -> Result<Finished<O>, RunError> {
+    ) -> Result<Finished<O>, RunError<O>> {
         let handle = self.master.handle();
         let mut submission = Submission {
             program,
@@ -349,11 +443,18 @@ impl Nodes {
         };
         let view = handle.wait(step).await?;
         let audit = handle.audit(step).await?;
+        // Taken as it is: nothing is encoded on the way.
+        let output = handle.take_output(step).await?.and_then(|it| it.into_any().downcast::<O>().ok());
         if !MasterHandle::completed(&view) {
             let failures = handle.failures(step).await?;
-            return Err(RunError::Step { step: Box::new(view), audit: Box::new(audit), failures });
+            let partial = output.map(|output| Partial {
+                output: *output,
+                complete: false,
+                receipts: audit.rows.aggregated.receipts,
+                receipts_conceived: audit.rows.conceived.receipts,
+            });
+            return Err(RunError::Step(Box::new(StepError { step: view, audit: Some(audit), failures, partial })));
         }
-        let output = handle.take_output(step).await?.and_then(|it| it.into_any().downcast::<O>().ok());
         let output = output
             .ok_or_else(|| ApiError::NoResult(step, "its output is not of the program's type: a bug".to_owned()))?;
         let dead_letters = all_dead_letters(&handle, step).await?;
@@ -365,18 +466,5 @@ impl Nodes {
             worker.stop(Duration::ZERO).await;
         }
         self.master.stop(StopMode::Now).await;
-    }
-}
-
-/// Every page of them.
-async fn all_dead_letters(handle: &MasterHandle, step: StepId) -> Result<Vec<DeadLetterView>, ApiError> {
-    let mut all = Vec::new();
-    loop {
-        let from = all.len() as u64;
-        let page = handle.dead_letters(step, DeadLetterFilter { from, limit: 0 }).await?;
-        if page.is_empty() {
-            return Ok(all);
-        }
-        all.extend(page);
     }
 }

@@ -20,7 +20,7 @@ pub struct Programs {
 }
 
 /// A name was registered twice.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 #[error("{what} `{name}` is registered twice; give one of them another name")]
 pub struct Duplicate {
     what: &'static str,

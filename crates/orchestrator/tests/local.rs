@@ -10,7 +10,7 @@ use elastic_flow_dataflow::source::SourceSpec;
 use elastic_flow_dataflow::{Flow, Single, Text, TypedProgram};
 use elastic_flow_orchestrator::config::Settings;
 use elastic_flow_orchestrator::master::{Candidate, ChunkFacts, Distribute};
-use elastic_flow_orchestrator::{ChunkEvent, Cluster, Counts, Interceptor, MethodKind, RunError};
+use elastic_flow_orchestrator::{ChunkEvent, Cluster, Counts, Interceptor, MethodKind, RunError, StepError};
 use elastic_flow_queue::StepState;
 use elastic_flow_store::MemoryStore;
 use serde::Deserialize;
@@ -72,7 +72,9 @@ fn a_chunk_that_always_fails_is_set_aside_by_name_and_all_others_count() {
     .unwrap();
     let settings = Settings { retry_backoff: Duration::from_millis(1), ..Settings::default() };
     let error = Cluster::local(2).settings(settings).run(&program, 0..30_000_u64).unwrap_err();
-    let RunError::Step { step, audit, failures } = error else { panic!("{error}") };
+    let RunError::Step(error) = error else { panic!("{error}") };
+    let StepError { step, audit, failures, .. } = *error;
+    let audit = audit.unwrap();
     assert_eq!(step.state, StepState::Failed);
     assert!(step.reason.unwrap().contains("four three two one"));
     assert_eq!(audit.rows.aggregated.receipts, 9);
@@ -124,7 +126,9 @@ fn a_chunk_whose_file_was_written_to_while_it_was_read_is_not_read_again() {
     let source = SourceSpec::Lines { paths: vec![path.to_str().unwrap().to_owned()] };
     let settings = Settings { chunk_bytes: 4 << 20, chunk_adapts: false, ..Settings::default() };
     let error = Cluster::local(2).settings(settings).run_source(&program, source).unwrap_err();
-    let RunError::Step { audit, failures, .. } = error else { panic!("{error}") };
+    let RunError::Step(error) = error else { panic!("{error}") };
+    let StepError { audit, failures, .. } = *error;
+    let audit = audit.unwrap();
     let [failure] = &failures[..] else { panic!("{failures:?}") };
     assert!(failure.set_aside && failure.attempts == 1, "{failure:?}");
     assert!(

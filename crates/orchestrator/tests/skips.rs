@@ -7,7 +7,7 @@ use elastic_flow_dataflow::source::SourceSpec;
 use elastic_flow_dataflow::{Flow, FlowError, FlowResult, FlowResultExt, Single, Text, TypedProgram};
 use elastic_flow_orchestrator::api::DeadLetterKind;
 use elastic_flow_orchestrator::config::Settings;
-use elastic_flow_orchestrator::{ChunkEvent, Cluster, Counts, Interceptor, RunError};
+use elastic_flow_orchestrator::{ChunkEvent, Cluster, Counts, Interceptor, RunError, StepError};
 use elastic_flow_queue::StepState;
 
 /// Every thousandth item is skipped.
@@ -70,7 +70,9 @@ fn one_skip_too_many_fails_the_step_with_count_bound_first_error_and_remedy() {
     // Over several tasks, and in one alone.
     for (max_skips, words) in [(3, "4 items were skipped, 3 may be"), (0, "1 item was skipped, 0 may be")] {
         let error = cluster(max_skips).run(&program, 0..ITEMS).unwrap_err();
-        let RunError::Step { step, audit, .. } = error else { panic!("{error}") };
+        let RunError::Step(error) = error else { panic!("{error}") };
+        let StepError { step, audit, .. } = *error;
+        let audit = audit.unwrap();
         let reason = step.reason.unwrap();
         assert_eq!(step.state, StepState::Failed);
         assert!(reason.contains("is bad") && reason.contains("retry.max_skips"), "{reason}");
@@ -88,7 +90,9 @@ fn one_task_may_not_skip_more_than_the_whole_step() {
     let all_bad = |it: Flow<u64>| it.try_filter(|n| Err::<bool, _>(FlowError::skip(format!("{n} is bad")))).count();
     let program = TypedProgram::new("all_bad", all_bad).unwrap();
     let error = cluster(20).run(&program, 0..ITEMS).unwrap_err();
-    let RunError::Step { step, audit, failures } = error else { panic!("{error}") };
+    let RunError::Step(error) = error else { panic!("{error}") };
+    let StepError { step, audit, failures, .. } = *error;
+    let audit = audit.unwrap();
     let reason = step.reason.unwrap();
     assert!(reason.starts_with("21 items were skipped, 20 may be (retry.max_skips): item 0 of "), "{reason}");
     assert_eq!(audit.rows.aggregated.receipts, 0, "{audit}");
@@ -102,7 +106,9 @@ fn an_error_that_ends_the_step_is_not_tried_again() {
     })
     .unwrap();
     let error = cluster(100).run(&program, 0..ITEMS).unwrap_err();
-    let RunError::Step { step, audit, failures } = error else { panic!("{error}") };
+    let RunError::Step(error) = error else { panic!("{error}") };
+    let StepError { step, audit, failures, .. } = *error;
+    let audit = audit.unwrap();
     let reason = step.reason.unwrap();
     let (receipt, item) = (failures[0].receipt.unwrap(), failures[0].item.unwrap());
     assert_eq!(receipt.sequence * CHUNK_ITEMS + item, 4_321);

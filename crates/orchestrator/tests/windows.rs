@@ -14,7 +14,7 @@ use elastic_flow_orchestrator::api::ReceiptFilter;
 use elastic_flow_orchestrator::config::Settings;
 use elastic_flow_orchestrator::{
     ChunkEvent, Cluster, Interceptor, KeepPayloads, Master, MasterConfig, MasterHandle, MethodKind, NodeConfig,
-    Programs, RunError, StartError, StopMode, Submission, Worker, WorkerConfig,
+    Programs, RunError, StartError, StepError, StopMode, Submission, Worker, WorkerConfig,
 };
 use elastic_flow_queue::{OnFailure, StepState};
 use elastic_flow_store::{Durability, MemoryStore, Store};
@@ -90,8 +90,10 @@ fn no_window_of_a_file_is_in_two_chunks() {
 }
 
 /// Why the step of a cluster failed.
-fn reason(error: RunError) -> String {
-    let RunError::Step { step, audit, .. } = error else { panic!("{error}") };
+fn reason<O>(error: RunError<O>) -> String {
+    let RunError::Step(error) = error else { panic!("{error}") };
+    let StepError { step, audit, .. } = *error;
+    let audit = audit.unwrap();
     assert_eq!(step.state, StepState::Failed);
     assert!(audit.balanced(), "{audit}");
     step.reason.unwrap()

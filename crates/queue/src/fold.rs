@@ -6,6 +6,7 @@ use std::collections::btree_map::Entry;
 use elastic_flow_receipt::StepId;
 
 use crate::error::RecordError;
+use crate::error_kind::StepErrorKind;
 use crate::queue::Queue;
 use crate::record::{QueueRecord, StepChange};
 use crate::step::{Step, StepSpec};
@@ -34,6 +35,7 @@ impl Queue {
             QueueRecord::Transition { id, event, wall, reason } => {
                 self.apply_transition(*id, *event, *wall, reason.as_deref()).map(Some)
             }
+            QueueRecord::Failed { id, kind, wall, reason } => self.apply_failed(*id, *kind, *wall, reason).map(Some),
             QueueRecord::Forgotten { id } => self.apply_forgotten(*id).map(|()| None),
             QueueRecord::IdsUsed { next } => {
                 self.next_id = self.next_id.max(*next);
@@ -72,6 +74,7 @@ impl Queue {
             started_at: None,
             changed_at: wall,
             reason: None,
+            failed_as: None,
         };
         self.steps.insert(id, step);
         Ok(StepChange { id, from: None, to: state })
@@ -115,6 +118,20 @@ impl Queue {
             self.active = None;
         }
         Ok(StepChange { id, from: Some(from), to })
+    }
+
+    fn apply_failed(
+        &mut self,
+        id: StepId,
+        kind: StepErrorKind,
+        wall: u64,
+        reason: &str,
+    ) -> Result<StepChange, RecordError> {
+        let change = self.apply_transition(id, StepEvent::Fail, wall, Some(reason))?;
+        if let Some(step) = self.steps.get_mut(&id) {
+            step.failed_as = Some(kind);
+        }
+        Ok(change)
     }
 
     fn apply_forgotten(&mut self, id: StepId) -> Result<(), RecordError> {
@@ -164,8 +181,13 @@ fn step_records(step: &Step) -> Vec<QueueRecord> {
             Some(StepEvent::Cancel)
         }
     };
-    if let Some(event) = last {
-        add(event, step.changed_at, step.reason.clone());
+    match (last, step.failed_as) {
+        (Some(_), Some(kind)) => {
+            let reason = step.reason.clone().unwrap_or_default();
+            records.push(QueueRecord::Failed { id, kind, wall: step.changed_at, reason });
+        }
+        (Some(event), None) => add(event, step.changed_at, step.reason.clone()),
+        (None, _) => {}
     }
     records
 }

@@ -6,6 +6,7 @@
 //! In reading order:
 //! - [`StepSpec`], [`OnFailure`]: what is submitted, and its limits ([`limits`]);
 //! - [`StepState`], [`StepEvent`] and [`StepState::after`]: the states, and the one table of legal transitions between them;
+//! - [`StepErrorKind`]: why a step ended otherwise than completed;
 //! - [`QueueRecord`]: what is journalled;
 //! - [`Queue`]: the state, which is nothing but a fold over its records, and the commands that make records.
 //!
@@ -37,6 +38,7 @@
 //! ```
 
 mod error;
+mod error_kind;
 mod fold;
 pub mod limits;
 mod queue;
@@ -45,6 +47,7 @@ mod step;
 mod transition;
 
 pub use error::{QueueError, RecordError, SpecError};
+pub use error_kind::StepErrorKind;
 pub use queue::{Decision, Effect, Queue};
 pub use record::{QueueRecord, StepChange};
 pub use step::{OnFailure, Step, StepSpec};

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use elastic_flow_receipt::StepId;
 
 use crate::error::QueueError;
+use crate::error_kind::StepErrorKind;
 use crate::limits;
 use crate::record::QueueRecord;
 use crate::step::{OnFailure, Step, StepSpec};
@@ -148,8 +149,8 @@ impl Queue {
     pub fn refused(&self, id: StepId, reason: &str, wall: u64) -> Result<Decision, QueueError> {
         let mut decision = self.started(id, wall)?;
         let step = self.step(id)?;
-        let reason = Some(cut(reason));
-        decision.records.push(QueueRecord::Transition { id, event: StepEvent::Fail, wall, reason });
+        let kind = StepErrorKind::Program;
+        decision.records.push(QueueRecord::Failed { id, kind, wall, reason: cut(reason) });
         self.set_off(step, wall, &mut decision);
         Ok(decision)
     }
@@ -168,9 +169,12 @@ impl Queue {
     ///
     /// # Errors
     /// There is no such step, or it is not running.
-    pub fn failed(&self, id: StepId, reason: &str, wall: u64) -> Result<Decision, QueueError> {
-        let mut decision = self.alone(id, StepEvent::Fail, wall, Some(reason))?;
-        self.set_off(self.step(id)?, wall, &mut decision);
+    pub fn failed(&self, id: StepId, kind: StepErrorKind, reason: &str, wall: u64) -> Result<Decision, QueueError> {
+        let step = self.step(id)?;
+        step.state.after(StepEvent::Fail).map_err(|illegal| QueueError::Illegal { id, illegal })?;
+        let record = QueueRecord::Failed { id, kind, wall, reason: cut(reason) };
+        let mut decision = Decision { records: vec![record], effects: Vec::new() };
+        self.set_off(step, wall, &mut decision);
         Ok(decision)
     }
 

@@ -3,6 +3,7 @@
 use elastic_flow_receipt::StepId;
 use serde::{Deserialize, Serialize};
 
+use crate::error_kind::StepErrorKind;
 use crate::step::StepSpec;
 use crate::transition::{StepEvent, StepState};
 
@@ -42,6 +43,17 @@ pub enum QueueRecord {
     IdsUsed {
         /// The next id to give out.
         next: StepId,
+    },
+    /// A step failed: the transition [`StepEvent::Fail`], with its kind.
+    Failed {
+        /// The step.
+        id: StepId,
+        /// Why, for programs.
+        kind: StepErrorKind,
+        /// Wall time at which it failed, unix nanoseconds.
+        wall: u64,
+        /// Why, for people.
+        reason: String,
     },
 }
 

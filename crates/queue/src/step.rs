@@ -7,6 +7,7 @@ use elastic_flow_receipt::StepId;
 use serde::{Deserialize, Serialize};
 
 use crate::error::SpecError;
+use crate::error_kind::StepErrorKind;
 use crate::limits;
 use crate::transition::StepState;
 
@@ -201,6 +202,8 @@ pub struct Step {
     pub changed_at: u64,
     /// Why it is in its state, where there is something to say.
     pub reason: Option<String>,
+    /// Why it failed; none if it did not, or if the build under which it did kept none.
+    pub(crate) failed_as: Option<StepErrorKind>,
 }
 
 impl Step {
@@ -208,6 +211,21 @@ impl Step {
     #[must_use]
     pub fn ended_at(&self) -> Option<u64> {
         self.state.is_final().then_some(self.changed_at)
+    }
+
+    /// Why it ended otherwise than completed; none before its end, and if it completed.
+    #[must_use]
+    pub fn error_kind(&self) -> Option<StepErrorKind> {
+        match self.state {
+            StepState::Failed => Some(self.failed_as.unwrap_or(StepErrorKind::Unknown)),
+            StepState::Cancelled => Some(StepErrorKind::Cancelled),
+            StepState::Pending
+            | StepState::Running
+            | StepState::CancelPending
+            | StepState::Interrupted
+            | StepState::Completed
+            | StepState::CompletedWithSkips => None,
+        }
     }
 }
 

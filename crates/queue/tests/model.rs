@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
 use elastic_flow_queue::{
-    Decision, Effect, IllegalTransition, OnFailure, Queue, QueueError, QueueRecord, RecordError, StepEvent, StepSpec,
-    StepState, limits,
+    Decision, Effect, IllegalTransition, OnFailure, Queue, QueueError, QueueRecord, RecordError, StepErrorKind,
+    StepEvent, StepSpec, StepState, limits,
 };
 use elastic_flow_receipt::StepId;
 use proptest::prelude::*;
@@ -145,7 +145,7 @@ fn run(queue: &Queue, command: &Command, wall: u64) -> Result<(StepId, Decision)
         Event::Refused => queue.refused(id, "no such program", wall),
         Event::Completed => queue.completed(id, false, wall),
         Event::Skipped => queue.completed(id, true, wall),
-        Event::Failed => queue.failed(id, "it broke", wall),
+        Event::Failed => queue.failed(id, StepErrorKind::UserError, "it broke", wall),
         Event::Cancel => queue.cancel(id, Some("on request"), wall),
         Event::Cancelled => queue.cancelled(id, wall),
         Event::Interrupted => queue.interrupted(id, None, wall),
@@ -252,6 +252,35 @@ fn times_and_reasons_are_those_of_the_events() {
     assert_eq!((step.submitted_at, step.started_at, step.ended_at()), (10, Some(20), Some(60)));
     assert_eq!((step.state, step.reason.as_deref()), (StepState::Cancelled, Some("asked by an operator")));
     assert_eq!(Queue::from_records(queue.records()).unwrap(), queue);
+}
+
+#[test]
+fn the_kind_of_a_failure_stays_known_and_one_that_was_not_kept_is_said_to_be_unknown() {
+    let mut queue = Queue::new();
+    let ended = |queue: &mut Queue, how: &dyn Fn(&Queue, StepId) -> Vec<QueueRecord>| {
+        let id = submit(queue, StepSpec::new("p"));
+        let started = queue.started(id, 1).unwrap();
+        apply(queue, started);
+        for record in how(queue, id) {
+            queue.apply(&record).unwrap();
+        }
+        id
+    };
+    let failed = ended(&mut queue, &|queue, id| queue.failed(id, StepErrorKind::Store, "full", 2).unwrap().records);
+    let earlier = ended(&mut queue, &|_, id| {
+        vec![QueueRecord::Transition { id, event: StepEvent::Fail, wall: 2, reason: Some("it broke".to_owned()) }]
+    });
+    let completed = ended(&mut queue, &|queue, id| queue.completed(id, false, 2).unwrap().records);
+    let cancelled = submit(&mut queue, StepSpec::new("p"));
+    let cancel = queue.cancel(cancelled, None, 3).unwrap();
+    apply(&mut queue, cancel);
+    let recovered = Queue::from_records(queue.records()).unwrap();
+    assert_eq!(recovered, queue);
+    let kind = |id| recovered.get(id).unwrap().error_kind();
+    assert_eq!(kind(failed), Some(StepErrorKind::Store));
+    assert_eq!(recovered.get(failed).unwrap().reason.as_deref(), Some("full"));
+    assert_eq!(kind(earlier), Some(StepErrorKind::Unknown));
+    assert_eq!((kind(completed), kind(cancelled)), (None, Some(StepErrorKind::Cancelled)));
 }
 
 #[test]

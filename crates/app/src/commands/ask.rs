@@ -56,7 +56,7 @@ pub(crate) fn submit(app: &App, common: &Common, args: &Submit) -> Result<u8, Fa
     };
     let view: StepView = client.post("/steps", &submission)?;
     if args.wait {
-        return wait(&client, common, view.id.0, Some(&destination));
+        return wait(&client, common, view, Some(&destination));
     }
     submitted(common, &view)
 }
@@ -65,7 +65,7 @@ pub(crate) fn replay(app: &App, common: &Common, args: &Replay) -> Result<u8, Fa
     let (_, client) = connect(app, common, &args.step.url)?;
     let view: StepView = client.post(&format!("/steps/{}/replay", args.step.id), &Value::Null)?;
     if args.wait {
-        return wait(&client, common, view.id.0, None);
+        return wait(&client, common, view, None);
     }
     submitted(common, &view)
 }
@@ -106,7 +106,7 @@ pub(crate) fn cancel(app: &App, common: &Common, args: &OneStep) -> Result<u8, F
 pub(crate) fn result(app: &App, common: &Common, args: &ResultArgs) -> Result<u8, Failure> {
     let (_, client) = connect(app, common, &args.step.url)?;
     let destination = Destination::parse(&with_json(&args.output, common))?;
-    print_result(&client, args.step.id, &destination)?;
+    print_result(&client, args.step.id, &destination, false)?;
     Ok(COMPLETED)
 }
 
@@ -140,7 +140,7 @@ pub(crate) fn receipts(app: &App, common: &Common, args: &Receipts) -> Result<u8
         return Ok(COMPLETED);
     }
     // A step that never started has no receipts to ask for.
-    let view = client.wait(args.step.id, |view| if view.started_at.is_some() { print_news() } else { Ok(()) })?;
+    let view = client.wait(args.step.id, None, |view| if view.started_at.is_some() { print_news() } else { Ok(()) })?;
     Ok(of_state(view.state))
 }
 
@@ -214,9 +214,10 @@ fn submitted(common: &Common, view: &StepView) -> Result<u8, Failure> {
 }
 
 /// Waits for a step's end, prints what came of it, and gives its exit code.
-fn wait(client: &Client, common: &Common, id: u64, destination: Option<&Destination>) -> Result<u8, Failure> {
+fn wait(client: &Client, common: &Common, step: StepView, destination: Option<&Destination>) -> Result<u8, Failure> {
     let screen = Screen::new();
-    let view = client.wait(id, |view| {
+    let id = step.id.0;
+    let view = client.wait(id, Some(step), |view| {
         if screen.is_terminal() {
             screen.show(view);
         }
@@ -225,7 +226,7 @@ fn wait(client: &Client, common: &Common, id: u64, destination: Option<&Destinat
     screen.clear();
     let view = view?;
     if view.state != StepState::Completed {
-        let failures: Vec<FailureView> = client.get(&format!("/steps/{id}/failures"))?;
+        let failures: Vec<FailureView> = client.patiently(true, || client.get(&format!("/steps/{id}/failures")))?;
         explain_ending(&view, &failures);
     }
     if view.started_at.is_none() {
@@ -236,18 +237,18 @@ fn wait(client: &Client, common: &Common, id: u64, destination: Option<&Destinat
         return Ok(of_state(view.state));
     }
     let has_result = matches!(view.state, StepState::Completed | StepState::CompletedWithSkips);
-    let audit: Audit = client.get(&format!("/steps/{id}/audit"))?;
+    let audit: Audit = client.patiently(true, || client.get(&format!("/steps/{id}/audit")))?;
     if common.json {
         if let Some(Destination::File(..)) = destination
             && has_result
         {
-            print_result(client, id, destination.unwrap_or(&Destination::Report))?;
+            print_result(client, id, destination.unwrap_or(&Destination::Report), true)?;
         }
         output::json_line(&serde_json::json!({ "step": view, "audit": audit }))?;
         return Ok(of_state(view.state));
     }
     if let Some(destination) = destination.filter(|_| has_result) {
-        print_result(client, id, destination)?;
+        print_result(client, id, destination, true)?;
     }
     match destination {
         Some(Destination::Rows(_)) => output::note(&audit.line()),
@@ -258,14 +259,15 @@ fn wait(client: &Client, common: &Common, id: u64, destination: Option<&Destinat
     Ok(of_state(view.state))
 }
 
-/// Streams a result to where it goes; a partial one is said to be one.
-fn print_result(client: &Client, id: u64, destination: &Destination) -> Result<(), Failure> {
+/// Streams a result to where it goes; a partial one is said to be one. A master that was `reached` before may be away meanwhile.
+fn print_result(client: &Client, id: u64, destination: &Destination, reached: bool) -> Result<(), Failure> {
     let format = match destination {
         Destination::Report => "report".to_owned(),
         Destination::Rows(format) | Destination::File(_, Some(format)) => format.to_string(),
         Destination::File(_, None) => "output".to_owned(),
     };
-    let mut answer = client.open(&format!("/steps/{id}/result?format={format}"))?;
+    let path = format!("/steps/{id}/result?format={format}");
+    let mut answer = client.patiently(reached, || client.open(&path))?;
     if answer.headers().get(PARTIAL_HEADER).is_some_and(|value| value.as_bytes() == b"true") {
         let share = answer.headers().get(elastic_flow_admin::RECEIPTS_HEADER).and_then(|value| value.to_str().ok());
         output::note(&format!("partial: {} chunks so far", share.unwrap_or("some")));

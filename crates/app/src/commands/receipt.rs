@@ -73,7 +73,7 @@ fn known_to_master(
     id: ReceiptId,
 ) -> Result<elastic_flow_orchestrator::api::ReceiptView, String> {
     let client = crate::client::Client::new(context, &args.url.admin).map_err(|failure| failure.to_string())?;
-    client.get(&format!("/receipts/{id}")).map_err(|failure| failure.to_string())
+    client.get(&format!("/receipts/{id}")).map_err(|error| Failure::from(error).to_string())
 }
 
 #[cfg(not(feature = "admin"))]

@@ -233,6 +233,9 @@ pub(crate) fn explain_ending(view: &StepView, failures: &[FailureView]) {
     if let Some(more) = failures.len().checked_sub(FAILURES_SHOWN).filter(|more| *more > 0) {
         output::note(&format!("  and {more} more"));
     }
+    if let Some(kind) = view.error_kind {
+        output::note(&format!("  {kind}: {} (docs/errors.md#{kind})", kind.remedy()));
+    }
 }
 
 /// Writes the result where it goes, and the audit in a line.

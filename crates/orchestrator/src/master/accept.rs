@@ -361,6 +361,7 @@ impl MasterCore {
                 set_aside: true,
             });
         }
+        run.set_aside_for.get_or_insert(kind);
         run.dead_letters.push(DeadLetter::set_aside(receipt, item, &worker, &message));
         self.totals.set_aside = self.totals.set_aside.saturating_add(1);
         if self.observing {

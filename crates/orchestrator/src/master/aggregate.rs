@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use elastic_flow_dataflow::seam::{Aggregator, Cover, Cut, StepOutput};
+use elastic_flow_queue::StepErrorKind;
 use elastic_flow_receipt::{ReceiptId, StepId};
 use elastic_flow_store::{Durability, Store, StoreError};
 use elastic_flow_wire::message::{PayloadKind, Segment};
@@ -16,7 +17,7 @@ use elastic_flow_wire::with_causes;
 use tokio::sync::{mpsc, oneshot};
 
 use super::account::Account;
-use super::effects::{Ending, Event};
+use super::effects::{Cause, Ending, Event};
 use super::source::{ACCOUNT, REST, RESULT, StepSource};
 
 /// Jobs that wait.
@@ -119,7 +120,7 @@ struct Merger {
     answers: mpsc::Sender<Answer>,
     open: Option<OpenAggregate>,
     /// Why the aggregate of the step is not open any more.
-    broken: Option<String>,
+    broken: Option<Cause>,
     waiting: Arc<AtomicU64>,
 }
 
@@ -153,19 +154,19 @@ impl Merger {
     fn merge(&mut self, step: StepId, segments: &[Segment]) -> bool {
         let merged = match &mut self.open {
             Some((open, aggregator)) if *open == step => catch_unwind(AssertUnwindSafe(|| {
-                segments.iter().try_for_each(|it| aggregator.merge(it)).map_err(|it| with_causes(&it))
+                segments.iter().try_for_each(|it| aggregator.merge(it)).map_err(|it| aggregate(with_causes(&it)))
             }))
-            .unwrap_or_else(|_| Err("the aggregator panicked".to_owned())),
-            _ => Err("its aggregate is not open: a bug".to_owned()),
+            .unwrap_or_else(|_| Err(aggregate("the aggregator panicked"))),
+            _ => Err(Cause::new(StepErrorKind::Bug, "its aggregate is not open: a bug")),
         };
         self.waiting.fetch_sub(bytes_of(segments), Ordering::Relaxed);
         match merged {
             Ok(()) => true,
             // What is in it from here on nobody knows: it is neither kept nor shown.
-            Err(message) => {
+            Err(cause) => {
                 self.open = None;
-                self.broken.get_or_insert_with(|| message.clone());
-                self.answer(Answer::Event(Event::MergeFailed(step, message)))
+                self.broken.get_or_insert_with(|| cause.clone());
+                self.answer(Answer::Event(Event::MergeFailed(step, cause)))
             }
         }
     }
@@ -178,11 +179,11 @@ impl Merger {
         let step = finish.step;
         let aggregator = self.open.take().filter(|(open, _)| *open == step).map(|(_, it)| it);
         let finished = catch_unwind(AssertUnwindSafe(|| self.keep_and_finish(aggregator, finish)))
-            .unwrap_or_else(|_| Err("the aggregator panicked at its end".to_owned()));
+            .unwrap_or_else(|_| Err(aggregate("the aggregator panicked at its end")));
         let (output, result) = match finished {
             // The step may have ended while the last results were merged: it must not count as done without them.
             Ok((output, notes)) => (output, self.broken.take().map_or(Ok(notes), Err)),
-            Err(message) => (None, Err(message)),
+            Err(cause) => (None, Err(cause)),
         };
         if let Some(output) = output
             && !self.answer(Answer::Output(step, Arc::new(output)))
@@ -193,14 +194,14 @@ impl Merger {
     }
 
     /// Everything that a later question or a replay needs is in the store before the step's end is decided.
-    fn keep_and_finish(&self, aggregator: Option<Box<dyn Aggregator>>, finish: Finish) -> Result<Made, String> {
+    fn keep_and_finish(&self, aggregator: Option<Box<dyn Aggregator>>, finish: Finish) -> Result<Made, Cause> {
         let step = finish.step;
         let notes = notes_on(&finish.source);
         let partial = !finish.left.is_empty() || finish.rest.is_some() || matches!(finish.ending, Ending::Failed(_));
         if let Some(aggregator) = &aggregator
             && (self.store.is_durable() || partial)
         {
-            let saved = aggregator.save().map_err(|it| with_causes(&it))?;
+            let saved = aggregator.save().map_err(|it| aggregate(with_causes(&it)))?;
             self.store.put(step, RESULT, &saved, self.durability).map_err(kept)?;
         }
         if partial {
@@ -208,25 +209,24 @@ impl Merger {
         }
         if let Some(rest) = &finish.rest {
             let rest = elastic_flow_wire::encode_to_vec(&(&finish.source, rest))
-                .map_err(|it| format!("its source does not encode: {it}"))?;
+                .map_err(|it| not_encoded("its source", &it))?;
             self.store.put(step, REST, &rest, self.durability).map_err(kept)?;
         }
         // A replay is audited together with the account of the step that it replays.
         if self.store.is_durable() || partial {
             let mut account = Account::clone(&finish.account);
             account.note(notes.clone());
-            let account = elastic_flow_wire::encode_to_vec(&account)
-                .map_err(|it| format!("its account does not encode: {it}"))?;
+            let account = elastic_flow_wire::encode_to_vec(&account).map_err(|it| not_encoded("its account", &it))?;
             self.store.put(step, ACCOUNT, &account, self.durability).map_err(kept)?;
         }
         let output = aggregator
-            .map(|it| it.finish().map_err(|it| format!("its output cannot be made: {}", with_causes(&it))))
+            .map(|it| it.finish().map_err(|it| aggregate(format!("its output cannot be made: {}", with_causes(&it)))))
             .transpose()?;
         Ok((output, notes))
     }
 
     /// The payloads of the chunks that a replay is to do, and of no others.
-    fn keep_left(&self, step: StepId, left: &[(ReceiptId, Cut)]) -> Result<(), String> {
+    fn keep_left(&self, step: StepId, left: &[(ReceiptId, Cut)]) -> Result<(), Cause> {
         let receipts: BTreeSet<ReceiptId> = left.iter().map(|(receipt, _)| *receipt).collect();
         for payload in self.store.list(step).map_err(kept)? {
             // Kept when an attempt on it failed, and done since.
@@ -238,7 +238,7 @@ impl Merger {
             // A shipped payload without a body went to the store when its attempt failed.
             if cut.payload.kind == PayloadKind::Split || !cut.payload.body.is_empty() {
                 let bytes =
-                    elastic_flow_wire::encode_to_vec(cut).map_err(|it| format!("{receipt} does not encode: {it}"))?;
+                    elastic_flow_wire::encode_to_vec(cut).map_err(|it| not_encoded(&receipt.to_string(), &it))?;
                 self.store.put(step, &receipt.to_string(), &bytes, self.durability).map_err(kept)?;
             }
         }
@@ -246,8 +246,16 @@ impl Merger {
     }
 }
 
-fn kept(error: StoreError) -> String {
-    format!("what it leaves cannot be kept: {}", with_causes(&error))
+fn kept(error: StoreError) -> Cause {
+    Cause::new(StepErrorKind::Store, format!("what it leaves cannot be kept: {}", with_causes(&error)))
+}
+
+fn aggregate(message: impl Into<String>) -> Cause {
+    Cause::new(StepErrorKind::Aggregate, message)
+}
+
+fn not_encoded(what: &str, error: &elastic_flow_wire::CodecError) -> Cause {
+    Cause::new(StepErrorKind::Store, format!("{what} does not encode: {error}"))
 }
 
 /// A step's output, if it has one, and what is to be said of its source.

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use elastic_flow_clock::Mono;
-use elastic_flow_queue::{Effect as QueueEffect, Queue, QueueError, QueueRecord, StepSpec, StepState};
+use elastic_flow_queue::{Effect as QueueEffect, Queue, QueueError, QueueRecord, StepErrorKind, StepSpec, StepState};
 use elastic_flow_receipt::{Attempt, NodeId, ReceiptId, StepId};
 use elastic_flow_wire::message::{Message, Segment};
 use elastic_flow_wire::with_causes;
 
 use super::account::Account;
 use super::dead_letters::LeftOut;
-use super::effects::{Effect, Ending, Event, Joined, Observation, Open, Opened, RequestId};
+use super::effects::{Cause, Effect, Ending, Event, Joined, Observation, Open, Opened, RequestId};
 use super::nodes::{Distribute, Node, Nodes};
 use super::run::{Doing, Opening, Run};
 use crate::api::ApiError;
@@ -178,7 +178,7 @@ impl MasterCore {
             Event::Verdict(living) => self.on_verdict(now, &living, out),
             Event::Opened(step, result) => self.on_opened(now, step, result, out),
             Event::Cut { step, cuts, exhausted } => self.on_cut(wall, step, cuts, exhausted, out),
-            Event::CutFailed(step, message) | Event::MergeFailed(step, message) => self.fail(step, message),
+            Event::CutFailed(step, cause) | Event::MergeFailed(step, cause) => self.fail(step, cause),
             Event::Shipped(receipt, result) => self.on_shipped(now, receipt, result, out),
             Event::Result(node, result) => self.on_result(now, node, result, out),
             Event::Journaled(number) => self.on_journaled(now, number, out),
@@ -331,13 +331,13 @@ impl MasterCore {
         }
     }
 
-    fn on_opened(&mut self, now: Mono, step: StepId, result: Result<Opened, String>, out: &mut Vec<Effect>) {
+    fn on_opened(&mut self, now: Mono, step: StepId, result: Result<Opened, Cause>, out: &mut Vec<Effect>) {
         let Some(run) = self.run.as_mut().filter(|it| it.step == step && it.opening == Opening::Asked) else { return };
         match result {
-            Err(message) => {
+            Err(cause) => {
                 run.opening = Opening::Open;
                 run.exhausted = true;
-                self.fail(step, message);
+                self.fail(step, cause);
             }
             Ok(opened) => {
                 run.opening = Opening::Open;
@@ -396,11 +396,11 @@ impl MasterCore {
     }
 
     /// A step's failure from outside its chunks: what is in hand may end, then it fails.
-    pub(super) fn fail(&mut self, step: StepId, message: String) {
+    pub(super) fn fail(&mut self, step: StepId, cause: Cause) {
         if let Some(run) = self.run.as_mut().filter(|it| it.step == step && !it.finishing) {
             run.cutting = false;
             match &run.ending {
-                None | Some(Ending::Done | Ending::Cancelled) => run.ending = Some(Ending::Failed(message)),
+                None | Some(Ending::Done | Ending::Cancelled) => run.ending = Some(Ending::Failed(cause)),
                 Some(Ending::Failed(_)) => {}
             }
         }
@@ -428,13 +428,11 @@ impl MasterCore {
         let since = *run.deserted_since.get_or_insert(now);
         if now >= since + grace && run.ending.is_none() {
             let step = run.step;
-            self.fail(
-                step,
-                format!(
-                    "no worker{wanted} for {} s (retry.grace): start one, then replay the step",
-                    grace.as_secs_f64()
-                ),
+            let message = format!(
+                "no worker{wanted} for {} s (retry.grace): start one, then replay the step",
+                grace.as_secs_f64()
             );
+            self.fail(step, Cause::new(StepErrorKind::NoWorkers, message));
         }
     }
 
@@ -464,7 +462,7 @@ impl MasterCore {
         self.remember(account);
     }
 
-    fn on_finished(&mut self, wall: u64, step: StepId, result: Result<Vec<String>, String>, out: &mut Vec<Effect>) {
+    fn on_finished(&mut self, wall: u64, step: StepId, result: Result<Vec<String>, Cause>, out: &mut Vec<Effect>) {
         let Some(run) = self.run.as_ref().filter(|it| it.step == step && it.finishing) else { return };
         if let (Ok(notes), Some(account)) = (&result, self.accounts.get_mut(&step))
             && !notes.is_empty()
@@ -472,12 +470,12 @@ impl MasterCore {
             Arc::make_mut(account).note(notes.clone());
         }
         let decision = match (&run.ending, result) {
-            (_, Err(message)) => self.queue.failed(step, &message, wall),
-            (Some(Ending::Failed(message)), Ok(_)) => self.queue.failed(step, message, wall),
+            (_, Err(cause)) => self.queue.failed(step, cause.kind, &cause.message, wall),
+            (Some(Ending::Failed(cause)), Ok(_)) => self.queue.failed(step, cause.kind, &cause.message, wall),
             (Some(Ending::Cancelled), Ok(_)) => self.queue.cancelled(step, wall),
             (Some(Ending::Done) | None, Ok(_)) => match self.verdict(step) {
                 Ok(skips) => self.queue.completed(step, skips, wall),
-                Err(reason) => self.queue.failed(step, &reason, wall),
+                Err(cause) => self.queue.failed(step, cause.kind, &cause.message, wall),
             },
         };
         if let Ok(decision) = decision {
@@ -491,16 +489,23 @@ impl MasterCore {
     }
 
     /// Whether the step completed, with skips or without, or why it did not.
-    fn verdict(&self, step: StepId) -> Result<bool, String> {
-        let Some(account) = self.accounts.get(&step) else { return Err("its account is lost: a bug".to_owned()) };
+    fn verdict(&self, step: StepId) -> Result<bool, Cause> {
+        let Some(account) = self.accounts.get(&step) else {
+            return Err(Cause::new(StepErrorKind::Bug, "its account is lost: a bug"));
+        };
         let audit = account.audit();
         if !audit.balanced() {
-            return Err(format!("its audit does not balance: {}", audit.line()));
+            let message = format!("its audit does not balance: {}", audit.line());
+            return Err(Cause::new(StepErrorKind::Unbalanced, message));
         }
         match account.left_out() {
             LeftOut { items: 0, chunks: 0 } => Ok(account.has_gaps()),
             some if some.total() <= self.settings.max_skips => Ok(true),
-            some => Err(account.too_many(some, self.settings.max_skips)),
+            some => {
+                let first = self.run.as_ref().and_then(|it| it.set_aside_for);
+                let kind = some.kind(self.settings.max_skips, first);
+                Err(Cause::new(kind, account.too_many(some, self.settings.max_skips)))
+            }
         }
     }
 

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use elastic_flow_queue::StepErrorKind;
 use elastic_flow_receipt::{Attempt, Earlier, NodeId, ReceiptId, Station, Tally};
 use elastic_flow_wire::message::{FailureKind, ItemKind, KeptItem, SkippedItem};
 use serde::{Deserialize, Serialize};
 
 use super::accept::Failed;
 use super::core::MasterCore;
-use super::effects::Effect;
+use super::effects::{Cause, Effect};
 use super::run::Run;
 use crate::api::{DeadLetterFilter, DeadLetterKind, DeadLetterView};
 
@@ -78,6 +79,28 @@ impl LeftOut {
 
     pub(super) const fn total(self) -> u64 {
         self.items.saturating_add(self.chunks)
+    }
+
+    /// What fails a step that has left out more than it may. Where nothing may be left out it is what befell the `first` chunk.
+    pub(super) fn kind(self, max_skips: u64, first: Option<FailureKind>) -> StepErrorKind {
+        match first {
+            Some(first) if self.items == 0 && max_skips == 0 => kind_of(first),
+            Some(_) | None => StepErrorKind::Skips,
+        }
+    }
+}
+
+/// The kind of step error that a chunk's failure makes where it is the end of the step.
+const fn kind_of(failure: FailureKind) -> StepErrorKind {
+    match failure {
+        FailureKind::Panic => StepErrorKind::UserPanic,
+        FailureKind::User => StepErrorKind::UserError,
+        FailureKind::Source | FailureKind::SourceChanged | FailureKind::Decode => StepErrorKind::Input,
+        FailureKind::Program => StepErrorKind::Program,
+        FailureKind::Resource => StepErrorKind::Resources,
+        FailureKind::Fail => StepErrorKind::ProgramEnded,
+        FailureKind::Skips => StepErrorKind::Skips,
+        FailureKind::Missing => StepErrorKind::NoWorkers,
     }
 }
 
@@ -157,7 +180,7 @@ impl MasterCore {
         let max_skips = self.settings.max_skips;
         if left_out.items > 0 && left_out.total() > max_skips {
             let (step, reason) = (run.step, too_many(left_out, max_skips, &run.dead_letters, earlier_of(run)));
-            self.fail(step, reason);
+            self.fail(step, Cause::new(StepErrorKind::Skips, reason));
         }
     }
 
@@ -200,7 +223,8 @@ impl MasterCore {
         } else {
             format!("the program ended the step at {}: {}", place(failed.item, culprit), failed.message)
         };
+        let kind = kind_of(failed.kind);
         self.note_failure(Some(culprit), &worker, 1, failed, false, out);
-        self.fail(step, reason);
+        self.fail(step, Cause::new(kind, reason));
     }
 }

@@ -34,7 +34,7 @@ fn too_many(assignment: &Assignment) -> Outcome {
 
 fn reason(bench: &Bench) -> Option<String> {
     match bench.core.run.as_ref().unwrap().ending.clone() {
-        Some(Ending::Failed(reason)) => Some(reason),
+        Some(Ending::Failed(cause)) => Some(cause.message),
         Some(Ending::Done | Ending::Cancelled) | None => None,
     }
 }

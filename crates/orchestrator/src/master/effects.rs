@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use elastic_flow_dataflow::seam::{Cover, Cut, SourcePart};
-use elastic_flow_queue::{StepSpec, StepState};
+use elastic_flow_queue::{StepErrorKind, StepSpec, StepState};
 use elastic_flow_receipt::{Attempt, Earlier, NodeId, ReceiptId, StepId};
 use elastic_flow_wire::message::{Found, HeldTask, Message, Payload, Segment, TaskResult};
 
@@ -123,7 +123,7 @@ pub enum Event {
     /// A heartbeat monitor's verdict on workers that it was asked about: whether they count as living.
     Verdict(BTreeMap<NodeId, bool>),
     /// The answer to [`Effect::Open`].
-    Opened(StepId, Result<Opened, String>),
+    Opened(StepId, Result<Opened, Cause>),
     /// The answer to [`Effect::Cut`].
     Cut {
         /// The step.
@@ -134,7 +134,7 @@ pub enum Event {
         exhausted: bool,
     },
     /// The source cannot be read on.
-    CutFailed(StepId, String),
+    CutFailed(StepId, Cause),
     /// The answer to [`Effect::Ship`].
     Shipped(ReceiptId, Result<Payload, String>),
     /// A task's result.
@@ -142,9 +142,9 @@ pub enum Event {
     /// All records up to and with this one are in the journal, durably as configured.
     Journaled(u64),
     /// Some segment was not this program's output.
-    MergeFailed(StepId, String),
+    MergeFailed(StepId, Cause),
     /// The answer to [`Effect::Finish`]: the aggregate was made and kept, with what is to be said of its source; or why not.
-    Finished(StepId, Result<Vec<String>, String>),
+    Finished(StepId, Result<Vec<String>, Cause>),
     /// Time has passed.
     Tick,
     /// The master is asked to stop: running tasks may end, nothing new starts.
@@ -161,7 +161,22 @@ pub enum Ending {
     /// It was cancelled.
     Cancelled,
     /// It failed.
-    Failed(String),
+    Failed(Cause),
+}
+
+/// Why a step fails.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cause {
+    /// For programs.
+    pub kind: StepErrorKind,
+    /// For people.
+    pub message: String,
+}
+
+impl Cause {
+    pub(crate) fn new(kind: StepErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
 }
 
 /// Something is to be done.

@@ -439,6 +439,18 @@ fn describe(source: &SourceSpec) -> String {
 }
 
 impl ClusterEventKind {
+    /// The step that it is about; none if it is about a worker.
+    #[must_use]
+    pub const fn step(&self) -> Option<StepId> {
+        match self {
+            Self::Step { step, .. }
+            | Self::Progress { step, .. }
+            | Self::Files { step, .. }
+            | Self::Failure { step, .. } => Some(*step),
+            Self::Worker { .. } | Self::Verdict { .. } => None,
+        }
+    }
+
     /// Its name in the event stream.
     #[must_use]
     pub const fn name(&self) -> &'static str {

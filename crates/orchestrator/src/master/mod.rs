@@ -38,7 +38,7 @@ mod view;
 pub use account::Account;
 pub use core::{CoreConfig, MasterCore, Planted, Totals};
 pub use dead_letters::DeadLetter;
-pub use effects::{Before, Effect, Ending, Event, Hook, Joined, Observation, Open, Opened, RequestId};
+pub use effects::{Before, Cause, Effect, Ending, Event, Hook, Joined, Observation, Open, Opened, RequestId};
 pub use handle::MasterHandle;
 pub use monitor::{MakeMonitor, Monitor, MonitorError, Watched};
 pub use nodes::{Candidate, ChunkFacts, Distribute, LeastOpenReceipts, RoundRobin};

@@ -71,6 +71,7 @@ impl Recovery {
                     }
                     finish_chunk(run, it.receipt.sequence, Station::SetAside, it.incarnation, 0);
                     run.ledger.set_error(&it.receipt, &it.message).ok();
+                    run.set_aside_for.get_or_insert(it.kind);
                     run.dead_letters.push(DeadLetter::set_aside(it.receipt, it.item, &it.node, &it.message));
                     run.remember(FailureView {
                         receipt: Some(it.receipt),

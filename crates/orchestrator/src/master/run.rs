@@ -7,7 +7,7 @@ use elastic_flow_clock::Mono;
 use elastic_flow_dataflow::seam::{Cover, Cut, SourcePart};
 use elastic_flow_queue::StepSpec;
 use elastic_flow_receipt::{Attempt, Earlier, Ledger, NodeId, ReceiptId, Station, StepId, Tally};
-use elastic_flow_wire::message::{Payload, PayloadKind};
+use elastic_flow_wire::message::{FailureKind, Payload, PayloadKind};
 
 use super::dead_letters::DeadLetter;
 use super::effects::{Ending, Observation};
@@ -157,6 +157,8 @@ pub(crate) struct Run {
     /// No worker that takes work since then.
     pub(crate) deserted_since: Option<Mono>,
     pub(crate) set_aside: u64,
+    /// Why the first of them was.
+    pub(crate) set_aside_for: Option<FailureKind>,
     /// Items that were skipped in accepted results.
     pub(crate) skipped: u64,
     /// All that was set aside, items and chunks, in the order of the journal.
@@ -225,6 +227,7 @@ impl Run {
             end: None,
             deserted_since: None,
             set_aside: 0,
+            set_aside_for: None,
             skipped: 0,
             dead_letters: Vec::new(),
             aggregated: 0,

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use elastic_flow_clock::Mono;
+use elastic_flow_queue::StepErrorKind;
 use elastic_flow_receipt::{NodeId, StepId};
 use elastic_flow_wire::message::{FailureKind, Found, Look, Message};
 
 use super::core::MasterCore;
-use super::effects::{Effect, Observation, Open};
+use super::effects::{Cause, Effect, Observation, Open};
 use super::nodes::Node;
 use super::run::{Asking, Opening, Run};
 use crate::api::FilesView;
@@ -76,12 +77,10 @@ impl MasterCore {
         }
         if found.listed.is_empty() {
             let (step, message) = (run.step, found.message);
-            self.fail(
-                step,
-                format!(
-                    "{name} cannot say what it has of the input: {message}; mend it there, and submit the step again"
-                ),
+            let message = format!(
+                "{name} cannot say what it has of the input: {message}; mend it there, and submit the step again"
             );
+            self.fail(step, Cause::new(StepErrorKind::Input, message));
             return;
         }
         asking.answers.entry(name).or_insert(Some(found.listed));
@@ -139,14 +138,12 @@ impl MasterCore {
         let connected = |name: &String| self.nodes.by_id.values().any(|it| it.joined.name == *name);
         let why = if overdue.iter().any(connected) { "missing, or takes no work (see `workers`)," } else { "missing" };
         let seconds = grace.as_secs_f64();
-        self.fail(
-            step,
-            format!(
-                "{names} {} {why} for {seconds} s (retry.grace), and nobody else has what is on its disk: start it and submit the \
-                 step again, or submit it with --allow-missing-servers to go on without",
-                if overdue.len() == 1 { "is" } else { "are" }
-            ),
+        let message = format!(
+            "{names} {} {why} for {seconds} s (retry.grace), and nobody else has what is on its disk: start it and submit the step \
+             again, or submit it with --allow-missing-servers to go on without",
+            if overdue.len() == 1 { "is" } else { "are" }
         );
+        self.fail(step, Cause::new(StepErrorKind::NoWorkers, message));
     }
 
     /// What a missing server would have read is a gap of the step.
@@ -186,14 +183,12 @@ impl MasterCore {
         let since = *run.unread_since.get_or_insert(now);
         if now >= since + grace {
             let step = run.step;
-            self.fail(
-                step,
-                format!(
-                    "no worker has had {name} as it was at submission for {} s (retry.grace), and source.read is \"in-place\": copy \
-                     it there and replay the step, or set source.read = \"auto\" to have the master ship it",
-                    grace.as_secs_f64()
-                ),
+            let message = format!(
+                "no worker has had {name} as it was at submission for {} s (retry.grace), and source.read is \"in-place\": copy it \
+                 there and replay the step, or set source.read = \"auto\" to have the master ship it",
+                grace.as_secs_f64()
             );
+            self.fail(step, Cause::new(StepErrorKind::Input, message));
         }
     }
 }

@@ -30,7 +30,7 @@ use crate::programs::Programs;
 
 /// Events that are kept for those who come back.
 pub(super) const EVENTS_KEPT: usize = 10_000;
-/// Outputs of ended steps that stay in memory.
+/// Outputs of ended steps that stay in memory where the store has them, too.
 const OUTPUTS_KEPT: usize = 4;
 /// Bytes of accepted results that may wait to be merged before no more are taken in.
 const MERGE_BYTES_MAX: u64 = 64 << 20;
@@ -281,7 +281,8 @@ impl Loop {
             Input::Aggregate(aggregate::Answer::Event(event)) => self.handle(event),
             Input::Aggregate(aggregate::Answer::Output(step, output)) => {
                 self.outputs.insert(step, output);
-                while self.outputs.len() > OUTPUTS_KEPT {
+                // A store that outlives the process has them, and they are made of it again.
+                while self.about.store_is_durable && self.outputs.len() > OUTPUTS_KEPT {
                     self.outputs.pop_first();
                 }
             }

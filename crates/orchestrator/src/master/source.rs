@@ -11,6 +11,7 @@ use elastic_flow_dataflow::seam::{Aggregator, Cover, Cut, Cutter};
 use elastic_flow_dataflow::source::{
     Border, ItemBatches, ResolvedSource, ResumableCutter, SourceCutter, Suppliers, ship,
 };
+use elastic_flow_queue::StepErrorKind;
 use elastic_flow_receipt::{Earlier, ReceiptId, StepId};
 use elastic_flow_store::Store;
 use elastic_flow_wire::message::{Payload, PayloadKind};
@@ -19,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::account::Account;
-use super::effects::{Before, Event, Open, Opened};
+use super::effects::{Before, Cause, Event, Open, Opened};
 use crate::programs::Programs;
 
 /// Jobs that wait: the core asks for one cut at a time, ships a chunk once, and opens one step.
@@ -101,7 +102,7 @@ pub(super) enum Job {
 /// What the thread answers.
 pub(super) enum Answer {
     Event(Event),
-    Opened(StepId, Result<(Opened, Box<dyn Aggregator>), String>),
+    Opened(StepId, Result<(Opened, Box<dyn Aggregator>), Cause>),
 }
 
 /// The thread and its queue.
@@ -160,13 +161,16 @@ impl Source {
                     let opened = catch_unwind(AssertUnwindSafe(|| self.open(&open)));
                     Answer::Opened(
                         step,
-                        opened.unwrap_or_else(|_| Err("the program panicked while it was prepared".to_owned())),
+                        opened.unwrap_or_else(|_| {
+                            Err(Cause::new(StepErrorKind::Program, "the program panicked while it was prepared"))
+                        }),
                     )
                 }
                 Job::Cut { step, chunks, target_bytes, target_items } => {
                     let cut = catch_unwind(AssertUnwindSafe(|| self.cut(step, chunks, target_bytes, target_items)));
                     Answer::Event(cut.unwrap_or_else(|_| {
-                        Event::CutFailed(step, "the source's iterator or window panicked".to_owned())
+                        let message = "the source's iterator or window panicked";
+                        Event::CutFailed(step, Cause::new(StepErrorKind::Input, message))
                     }))
                 }
                 Job::Ship(receipt, payload) => {
@@ -180,10 +184,11 @@ impl Source {
         }
     }
 
-    fn open(&mut self, open: &Open) -> Result<(Opened, Box<dyn Aggregator>), String> {
+    fn open(&mut self, open: &Open) -> Result<(Opened, Box<dyn Aggregator>), Cause> {
         let Open { step, spec, cut_before, exhausted, .. } = open;
-        let program = self.programs.get(&spec.program).ok_or_else(|| self.programs.unknown(&spec.program))?;
-        let prepared = crate::programs::prepare(program.as_ref(), &spec.params)?;
+        let program = self.programs.get(&spec.program);
+        let program = program.ok_or_else(|| of_program(self.programs.unknown(&spec.program)))?;
+        let prepared = crate::programs::prepare(program.as_ref(), &spec.params).map_err(of_program)?;
         let mut aggregator = (prepared.aggregator)();
         let mut opened = Opened {
             plan: prepared.plan.digest(),
@@ -202,13 +207,14 @@ impl Source {
             opened.cuts = rest.is_some();
             opened.source = rest.unwrap_or_default();
         }
-        let mut source = StepSource::decode(&opened.source)?;
+        let mut source = StepSource::decode(&opened.source).map_err(of_input)?;
         if !open.answers.is_empty() {
-            source.resolved = source.resolved.with_answers(&open.answers).map_err(|it| with_causes(&it))?;
-            opened.source = source.encode()?;
+            let expanded = source.resolved.with_answers(&open.answers);
+            source.resolved = expanded.map_err(|it| of_input(with_causes(&it)))?;
+            opened.source = source.encode().map_err(of_input)?;
             opened.expanded = true;
         }
-        opened.question = source.resolved.question_of_files().map_err(|it| with_causes(&it))?;
+        opened.question = source.resolved.question_of_files().map_err(|it| of_input(with_causes(&it)))?;
         if opened.parts.is_empty() {
             opened.parts = source.resolved.source_parts();
         }
@@ -222,7 +228,8 @@ impl Source {
         }
         let mut suppliers =
             Supply { programs: &self.programs, handed_over: &self.handed_over, number: source.handed_over };
-        let mut cutter = SourceCutter::new(&source.resolved, &mut suppliers).map_err(|it| with_causes(&it))?;
+        let mut cutter =
+            SourceCutter::new(&source.resolved, &mut suppliers).map_err(|it| of_input(with_causes(&it)))?;
         let own: Vec<&Before> = cut_before.iter().filter(|it| it.from_source).collect();
         borders.extend(own.iter().map(|it| border(it, wanted.contains(&it.receipt))));
         let old = borders.len().saturating_sub(own.len());
@@ -233,10 +240,10 @@ impl Source {
                     refilled.push((before.receipt, cut.payload));
                 }
             };
-            cutter.resume(&borders, &mut again).map_err(|it| with_causes(&it))?;
+            cutter.resume(&borders, &mut again).map_err(|it| of_input(with_causes(&it)))?;
         }
         if !exhausted {
-            self.set_window(&source, &mut cutter)?;
+            self.set_window(&source, &mut cutter).map_err(of_program)?;
         }
         self.open = Some((*step, cutter));
         Ok((opened, aggregator))
@@ -258,52 +265,53 @@ impl Source {
         old: StepId,
         aggregator: &mut dyn Aggregator,
         opened: &mut Opened,
-    ) -> Result<Option<Bytes>, String> {
-        let failed = |it: elastic_flow_store::StoreError| with_causes(&it);
-        let saved = self.store.get(old, RESULT).map_err(failed)?;
+    ) -> Result<Option<Bytes>, Cause> {
+        let saved = self.store.get(old, RESULT).map_err(of_store)?;
         let account = self.take_account(old, saved.is_some(), opened)?;
         if let Some(saved) = saved {
             aggregator.restore(&saved).map_err(|it| {
-                format!("the kept result of step {old} does not fit this program: {}", with_causes(&it))
+                of_program(format!("the kept result of step {old} does not fit this program: {}", with_causes(&it)))
             })?;
         }
-        for payload in self.store.list(old).map_err(failed)? {
+        for payload in self.store.list(old).map_err(of_store)? {
             let Ok(receipt) = payload.name.parse::<ReceiptId>() else { continue };
             // Deletions are not synced: what was kept of a chunk before it was done may be there again after a power cut.
             if account.as_ref().is_some_and(|it| it.has_aggregated(&receipt)) {
                 continue;
             }
-            let Some(bytes) = self.store.get(old, &payload.name).map_err(failed)? else { continue };
+            let Some(bytes) = self.store.get(old, &payload.name).map_err(of_store)? else { continue };
             let cut: Cut = elastic_flow_wire::decode(&bytes)
-                .map_err(|it| format!("the payload of {receipt} does not decode: {it}"))?;
+                .map_err(|it| not_decoded(&format!("the payload of {receipt}"), &it))?;
             opened.replays.push((receipt, cut));
         }
         opened.replays.sort_by_key(|(receipt, _)| receipt.sequence);
-        let rest = self.store.get(old, REST).map_err(failed)?;
+        let rest = self.store.get(old, REST).map_err(of_store)?;
         if opened.replays.is_empty() && rest.is_none() {
-            return Err(format!("nothing that step {old} left is kept any more; submit the step anew"));
+            let message = format!("nothing that step {old} left is kept any more; submit the step anew");
+            return Err(Cause::new(StepErrorKind::NothingKept, message));
         }
         let Some(rest) = rest else { return Ok(None) };
         let (source, cut_earlier): (Bytes, Vec<Vec<Cover>>) = elastic_flow_wire::decode(&rest)
-            .map_err(|it| format!("what step {old} left of its source does not decode: {it}"))?;
+            .map_err(|it| not_decoded(&format!("what step {old} left of its source"), &it))?;
         opened.cut_earlier = cut_earlier;
         Ok(Some(source))
     }
 
     /// What the account of a replayed step says of its source, and of what is in its result. The account, if it is there.
-    fn take_account(&self, old: StepId, has_result: bool, opened: &mut Opened) -> Result<Option<Account>, String> {
-        let Some(bytes) = self.store.get(old, ACCOUNT).map_err(|it| with_causes(&it))? else {
+    fn take_account(&self, old: StepId, has_result: bool, opened: &mut Opened) -> Result<Option<Account>, Cause> {
+        let Some(bytes) = self.store.get(old, ACCOUNT).map_err(of_store)? else {
             opened.earlier = Some(Box::new(Earlier::unknown(old)));
             return Ok(None);
         };
-        let account: Account = elastic_flow_wire::decode(&bytes)
-            .map_err(|it| format!("the account of step {old} does not decode: {it}"))?;
+        let account: Account =
+            elastic_flow_wire::decode(&bytes).map_err(|it| not_decoded(&format!("the account of step {old}"), &it))?;
         let earlier = account.earlier_of_replay();
         let aggregated = earlier.replayed().aggregated.receipts;
         if aggregated > 0 && !has_result {
-            return Err(format!(
+            let message = format!(
                 "step {old} has no kept result, and {aggregated} of its chunks were in it alone; submit the step anew"
-            ));
+            );
+            return Err(Cause::new(StepErrorKind::NothingKept, message));
         }
         opened.parts = account.parts().to_vec();
         opened.earlier = Some(Box::new(earlier));
@@ -312,7 +320,7 @@ impl Source {
 
     /// Payloads that a restart of the master has lost, from the store: those that were kept there, and those of a step that is
     /// replayed. What is not there is wanted from the source.
-    fn refill(&self, cut_before: &[Before], opened: &mut Opened) -> Result<BTreeSet<ReceiptId>, String> {
+    fn refill(&self, cut_before: &[Before], opened: &mut Opened) -> Result<BTreeSet<ReceiptId>, Cause> {
         let mut wanted = BTreeSet::new();
         let mut replays = opened.replays.iter().map(|(_, cut)| cut.payload.clone()).collect::<Vec<_>>().into_iter();
         for before in cut_before {
@@ -320,10 +328,10 @@ impl Source {
             if !before.wanted {
                 continue;
             }
-            let kept =
-                self.store.get(before.receipt.step, &before.receipt.to_string()).map_err(|it| with_causes(&it))?;
+            let kept = self.store.get(before.receipt.step, &before.receipt.to_string()).map_err(of_store)?;
             let kept = kept.map(|it| elastic_flow_wire::decode::<Cut>(&it).map(|it| it.payload)).transpose();
-            match kept.map_err(|it| format!("the payload of {} does not decode: {it}", before.receipt))?.or(replayed) {
+            let kept = kept.map_err(|it| not_decoded(&format!("the payload of {}", before.receipt), &it))?;
+            match kept.or(replayed) {
                 Some(payload) => opened.refilled.push((before.receipt, payload)),
                 None => {
                     wanted.insert(before.receipt);
@@ -335,7 +343,7 @@ impl Source {
 
     fn cut(&mut self, step: StepId, chunks: u32, target_bytes: u64, target_items: u64) -> Event {
         let Some((_, cutter)) = self.open.as_mut().filter(|(open, _)| *open == step) else {
-            return Event::CutFailed(step, "its source is not open: a bug".to_owned());
+            return Event::CutFailed(step, Cause::new(StepErrorKind::Bug, "its source is not open: a bug"));
         };
         let mut cuts = Vec::new();
         let mut shipped = 0;
@@ -351,7 +359,7 @@ impl Source {
                     }
                 }
                 Ok(None) => return Event::Cut { step, cuts, exhausted: true },
-                Err(error) => return Event::CutFailed(step, with_causes(&error)),
+                Err(error) => return Event::CutFailed(step, Cause::new(StepErrorKind::Input, with_causes(&error))),
             }
         }
         Event::Cut { step, cuts, exhausted: false }
@@ -365,6 +373,22 @@ fn question_of_servers(open: &Open) -> Option<Bytes> {
     }
     // What does not decode is said when it is opened.
     StepSource::decode(&open.source).ok()?.resolved.question_of_globs().ok()?
+}
+
+fn of_program(message: String) -> Cause {
+    Cause::new(StepErrorKind::Program, message)
+}
+
+fn of_input(message: String) -> Cause {
+    Cause::new(StepErrorKind::Input, message)
+}
+
+fn of_store(error: elastic_flow_store::StoreError) -> Cause {
+    Cause::new(StepErrorKind::Store, with_causes(&error))
+}
+
+fn not_decoded(what: &str, error: &elastic_flow_wire::CodecError) -> Cause {
+    Cause::new(StepErrorKind::Store, format!("{what} does not decode: {error}"))
 }
 
 fn border(before: &Before, wanted: bool) -> Border {

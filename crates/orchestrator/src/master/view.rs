@@ -79,6 +79,7 @@ impl MasterCore {
             started_at: step.started_at,
             ended_at: step.ended_at().filter(|_| !ending),
             reason: step.reason.clone().filter(|_| !ending),
+            error_kind: step.error_kind().filter(|_| !ending),
             waiting_for: run.and_then(|it| self.waiting_for(it, now)),
             progress: run
                 .map(|it| it.progress(now))

@@ -136,7 +136,10 @@ const fn step_of(record: &Record) -> Option<StepId> {
     match record {
         Record::Cluster(_) | Record::Queue(QueueRecord::IdsUsed { .. }) => None,
         Record::Queue(
-            QueueRecord::Submitted { id, .. } | QueueRecord::Transition { id, .. } | QueueRecord::Forgotten { id },
+            QueueRecord::Submitted { id, .. }
+            | QueueRecord::Transition { id, .. }
+            | QueueRecord::Failed { id, .. }
+            | QueueRecord::Forgotten { id },
         ) => Some(*id),
         Record::Plan(it) => Some(it.step),
         Record::Conceived(it) => Some(it.step),

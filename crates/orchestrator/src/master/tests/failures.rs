@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use elastic_flow_queue::StepState;
-use elastic_flow_wire::message::Outcome;
+use elastic_flow_queue::{StepErrorKind, StepState};
+use elastic_flow_wire::message::{FailureKind, Outcome};
 
-use super::super::effects::Event;
+use super::super::effects::{Cause, Event};
 use super::{Bench, STEP, items, many_each, one_each, splits};
 use crate::api::ReceiptFilter;
 use crate::config::Settings;
@@ -115,6 +115,91 @@ fn the_error_that_set_a_chunk_aside_is_the_reason_and_not_one_that_was_overcome(
     assert_eq!(bench.finish(), ["release w1", "ended FAILED"]);
     let reason = bench.core.step_view(STEP, bench.now).unwrap().reason.unwrap();
     assert!(reason.starts_with("1 chunk was set aside, 0 may be (retry.max_skips): attempt 4 failed"), "{reason}");
+}
+
+/// The kind of the step, and of the same step as a master knows it that has only the journal.
+fn kind_of(bench: Bench) -> Option<StepErrorKind> {
+    let live = bench.core.step_view(STEP, bench.now).unwrap().error_kind;
+    let (next, _) = bench.again(one_each());
+    assert_eq!(next.core.step_view(STEP, next.now).unwrap().error_kind, live, "after a restart");
+    live
+}
+
+#[test]
+fn where_nothing_may_be_left_out_the_kind_of_the_error_is_what_befell_the_first_chunk() {
+    for (failure, kind) in [
+        (FailureKind::User, StepErrorKind::UserError),
+        (FailureKind::Panic, StepErrorKind::UserPanic),
+        (FailureKind::Source, StepErrorKind::Input),
+        (FailureKind::SourceChanged, StepErrorKind::Input),
+        (FailureKind::Decode, StepErrorKind::Input),
+        (FailureKind::Program, StepErrorKind::Program),
+        (FailureKind::Resource, StepErrorKind::Resources),
+        (FailureKind::Fail, StepErrorKind::ProgramEnded),
+        (FailureKind::Skips, StepErrorKind::Skips),
+    ] {
+        let mut bench = Bench::running(Settings { max_attempts: 1, ..one_each() }, &[1], splits(0..1));
+        bench.fails_as(failure, 1, Some(0));
+        bench.finish();
+        assert_eq!(kind_of(bench), Some(kind), "{failure:?}");
+    }
+}
+
+#[test]
+fn where_something_may_be_left_out_the_kind_of_the_error_is_that_it_was_too_much() {
+    let settings = Settings { max_skips: 1, max_attempts: 1, ..one_each() };
+    let mut bench = Bench::running(settings, &[1], splits(0..2));
+    bench.failed(1, Some(0));
+    bench.failed(2, Some(1));
+    bench.finish();
+    assert_eq!(kind_of(bench), Some(StepErrorKind::Skips));
+}
+
+#[test]
+fn a_restart_between_what_befell_a_chunk_and_the_end_of_its_step_changes_no_kind() {
+    let mut bench = Bench::running(Settings { max_attempts: 1, ..one_each() }, &[1], splits(0..2));
+    bench.fails_as(FailureKind::Panic, 1, Some(0));
+    let (mut next, _) = bench.again(Settings { max_attempts: 1, ..one_each() });
+    next.on(Event::Opened(STEP, Ok(super::file(Some(2)))));
+    next.join(1, 1);
+    next.failed(1, Some(1));
+    next.finish();
+    assert_eq!(kind_of(next), Some(StepErrorKind::UserPanic), "the second failed with an error");
+}
+
+#[test]
+fn what_fails_beside_the_chunks_has_a_kind_of_its_own() {
+    let cause = |kind| Cause::new(kind, "it broke");
+    let merge = Event::MergeFailed(STEP, cause(StepErrorKind::Aggregate));
+    let cut = Event::CutFailed(STEP, cause(StepErrorKind::Input));
+    for (event, kind) in [(merge, StepErrorKind::Aggregate), (cut, StepErrorKind::Input)] {
+        let mut bench = Bench::running(one_each(), &[1], splits(0..1));
+        bench.on(event);
+        bench.done(1);
+        bench.finish();
+        assert_eq!(kind_of(bench), Some(kind));
+    }
+    let mut unkept = Bench::running(one_each(), &[1], splits(0..1));
+    unkept.done(1);
+    unkept.on(Event::Finished(STEP, Err(cause(StepErrorKind::Store))));
+    assert_eq!(kind_of(unkept), Some(StepErrorKind::Store));
+
+    let mut deserted = Bench::open(one_each(), None);
+    deserted.after(60_000);
+    deserted.finish();
+    assert_eq!(kind_of(deserted), Some(StepErrorKind::NoWorkers));
+
+    let mut cancelled = Bench::running(one_each(), &[1], splits(0..1));
+    cancelled.on(Event::Cancel(2, STEP));
+    cancelled.done(1);
+    assert_eq!(cancelled.core.step_view(STEP, cancelled.now).unwrap().error_kind, None, "not before its end");
+    cancelled.finish();
+    assert_eq!(kind_of(cancelled), Some(StepErrorKind::Cancelled));
+
+    let mut completed = Bench::running(one_each(), &[1], splits(0..1));
+    completed.done(1);
+    completed.finish();
+    assert_eq!(kind_of(completed), None);
 }
 
 #[test]

@@ -249,9 +249,13 @@ impl Bench {
 
     /// An attempt fails on the chunk with this number, or nobody knows where.
     fn failed(&mut self, attempt: u64, on: Option<u64>) -> Vec<String> {
+        self.fails_as(FailureKind::User, attempt, on)
+    }
+
+    fn fails_as(&mut self, kind: FailureKind, attempt: u64, on: Option<u64>) -> Vec<String> {
         let receipt = on.map(|it| self.receipt(it));
         let (message, log_tail) = (format!("attempt {attempt} failed"), Vec::new());
-        self.answer(attempt, Outcome::Failed { kind: FailureKind::User, receipt, item: Some(5), message, log_tail })
+        self.answer(attempt, Outcome::Failed { kind, receipt, item: Some(5), message, log_tail })
     }
 
     fn not_here(&mut self, attempt: u64, absent: &[u64]) -> Vec<String> {

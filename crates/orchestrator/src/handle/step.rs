@@ -1,0 +1,208 @@
+//! A step, with the type of its output.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use elastic_flow_dataflow::read_encoded;
+use elastic_flow_receipt::{Audit, StepId};
+use serde::de::DeserializeOwned;
+
+use super::connection::{Connection, EncodedResult};
+use super::error::{RunError, StepError};
+use super::events::StepEvents;
+use crate::api::{ApiError, DeadLetterFilter, DeadLetterView, FailureView, StepView};
+use crate::master::MasterHandle;
+
+/// How often a master is looked for that is away.
+const RETURN_PAUSE: Duration = Duration::from_millis(500);
+
+/// A step that completed.
+#[derive(Debug)]
+pub struct Finished<O> {
+    /// Its typed output.
+    pub output: O,
+    /// Its audit.
+    pub audit: Audit,
+    /// The step.
+    pub step: StepView,
+    /// What it set aside: at most [`Settings::max_skips`](crate::Settings::max_skips) items and chunks.
+    pub dead_letters: Vec<DeadLetterView>,
+}
+
+/// A result, perhaps not whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Partial<O> {
+    /// The typed output of the chunks that are aggregated.
+    pub output: O,
+    /// Whether the step has completed, and this is its result.
+    pub complete: bool,
+    /// Receipts aggregated in it.
+    pub receipts: u64,
+    /// Receipts conceived so far: of a source that is not cut to its end there will be more.
+    pub receipts_conceived: u64,
+}
+
+/// A step of a cluster whose output is an `O`. Clones are of the same step; dropping them does nothing to it.
+pub struct StepHandle<O> {
+    connection: Arc<dyn Connection>,
+    step: StepId,
+    output: PhantomData<fn() -> O>,
+}
+
+impl<O> Clone for StepHandle<O> {
+    fn clone(&self) -> Self {
+        Self::new(Arc::clone(&self.connection), self.step)
+    }
+}
+
+impl<O> fmt::Debug for StepHandle<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StepHandle").field("step", &self.step).finish_non_exhaustive()
+    }
+}
+
+impl<O> StepHandle<O> {
+    pub(super) fn new(connection: Arc<dyn Connection>, step: StepId) -> Self {
+        Self { connection, step, output: PhantomData }
+    }
+
+    /// Its number, which stays its own over restarts of the master.
+    #[must_use]
+    pub const fn id(&self) -> StepId {
+        self.step
+    }
+
+    /// The step as it is now.
+    ///
+    /// # Errors
+    /// There is no such step (any more), or the master is not reached.
+    ///
+    /// # Cancel safety
+    /// Safe to drop.
+    pub async fn view(&self) -> Result<StepView, ApiError> {
+        self.connection.step(self.step).await
+    }
+
+    /// What became of its chunks so far.
+    ///
+    /// # Errors
+    /// There is no such step, it has not started, or its account is not kept any more.
+    ///
+    /// # Cancel safety
+    /// Safe to drop.
+    pub async fn audit(&self) -> Result<Audit, ApiError> {
+        self.connection.audit(self.step).await
+    }
+
+    /// Its failures so far, oldest first, the last thousand of them.
+    ///
+    /// # Errors
+    /// As [`StepHandle::audit`].
+    ///
+    /// # Cancel safety
+    /// Safe to drop.
+    pub async fn failures(&self) -> Result<Vec<FailureView>, ApiError> {
+        self.connection.failures(self.step).await
+    }
+
+    /// What happens to it from now on.
+    ///
+    /// # Errors
+    /// There is no such step, or the master is not reached.
+    ///
+    /// # Cancel safety
+    /// Safe to drop.
+    pub async fn events(&self) -> Result<StepEvents, ApiError> {
+        StepEvents::of(&self.connection, self.step).await
+    }
+
+    /// Cancels it: a pending step leaves the queue, a running one stops after the chunks in hand.
+    ///
+    /// # Errors
+    /// There is no such step, or it has ended otherwise.
+    ///
+    /// # Cancel safety
+    /// Not safe: the step may have been cancelled. Cancelling again changes nothing.
+    pub async fn cancel(&self) -> Result<StepView, ApiError> {
+        self.connection.cancel(self.step).await
+    }
+
+    /// Waits until it has ended. A master that goes away meanwhile is waited for: on a store that outlives it the step does, too.
+    ///
+    /// # Errors
+    /// The master was never reached, has no such step (any more), or is in this process and stops.
+    ///
+    /// # Cancel safety
+    /// Safe to drop.
+    pub async fn ended(&self) -> Result<StepView, ApiError> {
+        let mut reached = false;
+        loop {
+            match self.ended_once(&mut reached).await {
+                Err(ApiError::Unreached(_)) if reached => tokio::time::sleep(RETURN_PAUSE).await,
+                ended => return ended,
+            }
+        }
+    }
+
+    async fn ended_once(&self, reached: &mut bool) -> Result<StepView, ApiError> {
+        let mut events = self.events().await?;
+        *reached = true;
+        while events.next().await?.is_some() {}
+        self.view().await
+    }
+}
+
+impl<O: DeserializeOwned + Send + 'static> StepHandle<O> {
+    /// Waits until it has ended, as [`StepHandle::ended`], and gives what came of it.
+    ///
+    /// # Errors
+    /// [`RunError::Step`] if it did not complete, with the result as far as it came; [`RunError::Output`] if the step's output is of
+    /// another type; else as [`StepHandle::ended`].
+    ///
+    /// # Cancel safety
+    /// Safe to drop.
+    pub async fn result(&self) -> Result<Finished<O>, RunError<O>> {
+        let step = self.ended().await?;
+        if !MasterHandle::completed(&step) {
+            // What is missing beside it must not hide why the step failed.
+            let audit = self.audit().await.ok();
+            let failures = self.failures().await.unwrap_or_default();
+            let partial = self.partial().await.ok();
+            return Err(RunError::Step(Box::new(StepError { step, audit, failures, partial })));
+        }
+        let Partial { output, .. } = self.partial().await?;
+        let audit = self.audit().await?;
+        let dead_letters = all_dead_letters(self.connection.as_ref(), self.step).await?;
+        Ok(Finished { output, audit, step, dead_letters })
+    }
+
+    /// The result so far, of a step that runs or has ended, with its share of the receipts.
+    ///
+    /// # Errors
+    /// There is no such step, or it has no result (yet, or any more); [`RunError::Output`] if its output is of another type.
+    ///
+    /// # Cancel safety
+    /// Safe to drop.
+    pub async fn partial(&self) -> Result<Partial<O>, RunError<O>> {
+        let EncodedResult { bytes, complete, receipts, receipts_conceived } = self.connection.result(self.step).await?;
+        Ok(Partial { output: read_encoded(&bytes)?, complete, receipts, receipts_conceived })
+    }
+}
+
+/// Every page of them.
+pub(crate) async fn all_dead_letters(
+    connection: &dyn Connection,
+    step: StepId,
+) -> Result<Vec<DeadLetterView>, ApiError> {
+    let mut all = Vec::new();
+    loop {
+        let from = all.len() as u64;
+        let page = connection.dead_letters(step, DeadLetterFilter { from, limit: 0 }).await?;
+        if page.is_empty() {
+            return Ok(all);
+        }
+        all.extend(page);
+    }
+}
