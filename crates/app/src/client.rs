@@ -41,8 +41,8 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// A client for `http://host:port`, with tokens of its own that it derives from the keys.
-    pub(crate) fn new(context: &Context<'_>, url: &str) -> Result<Self, Failure> {
+    /// A client for `http://host:port`, with tokens of `role` that it derives from the keys.
+    pub(crate) fn new(context: &Context<'_>, url: &str, role: Role) -> Result<Self, Failure> {
         let Some(authority) = url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/')) else {
             return Err(Failure::usage(format!("--admin {url}: write http://host:port; this version has no TLS")));
         };
@@ -72,7 +72,7 @@ impl Client {
         Ok(Self {
             agent: Agent::new_with_config(config),
             base: format!("http://{authority}/api/v1"),
-            tokens: secrets.into_iter().flatten().map(|secret| Token::derive(secret, Role::Submit)).collect(),
+            tokens: secrets.into_iter().flatten().map(|secret| Token::derive(secret, role)).collect(),
             taken: Cell::new(0),
         })
     }

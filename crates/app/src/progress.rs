@@ -154,6 +154,7 @@ mod tests {
             started_at: None,
             ended_at: None,
             reason: None,
+            commands: Vec::new(),
             waiting_for: waiting_for.map(str::to_owned),
             progress: Some(progress),
         }

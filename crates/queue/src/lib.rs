@@ -5,6 +5,7 @@
 //!
 //! In reading order:
 //! - [`StepSpec`], [`OnFailure`]: what is submitted, and its limits ([`limits`]);
+//! - [`Caller`], [`Command`]: who told the master to do what;
 //! - [`StepState`], [`StepEvent`] and [`StepState::after`]: the states, and the one table of legal transitions between them;
 //! - [`QueueRecord`]: what is journalled;
 //! - [`Queue`]: the state, which is nothing but a fold over its records, and the commands that make records.
@@ -17,10 +18,10 @@
 //! replayed cannot be written.
 //!
 //! ```
-//! use elastic_flow_queue::{Queue, StepSpec, StepState};
+//! use elastic_flow_queue::{Caller, Queue, StepSpec, StepState};
 //!
 //! let mut queue = Queue::new();
-//! let (id, records) = queue.submit(StepSpec::new("word_count"), 1_000)?;
+//! let (id, records) = queue.submit(StepSpec::new("word_count"), Caller::local(), 1_000)?;
 //! for record in &records {
 //!     queue.apply(record)?;
 //! }
@@ -36,6 +37,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod command;
 mod error;
 mod fold;
 pub mod limits;
@@ -44,6 +46,7 @@ mod record;
 mod step;
 mod transition;
 
+pub use command::{Caller, CallerRole, Command, CommandKind};
 pub use error::{QueueError, RecordError, SpecError};
 pub use queue::{Decision, Effect, Queue};
 pub use record::{QueueRecord, StepChange};

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use elastic_flow_receipt::StepId;
 use serde::{Deserialize, Serialize};
 
+use crate::command::Command;
 use crate::error::SpecError;
 use crate::limits;
 use crate::transition::StepState;
@@ -197,6 +198,8 @@ pub struct Step {
     pub changed_at: u64,
     /// Why it is in its state, where there is something to say.
     pub reason: Option<String>,
+    /// What the master was told to do with it, oldest first; of drains the first [`limits::DRAINS_SHOWN_MAX`].
+    pub commands: Vec<Command>,
 }
 
 impl Step {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use elastic_flow_clock::Clock;
+use elastic_flow_queue::Caller;
 use elastic_flow_receipt::{NodeId, StepId};
 use elastic_flow_store::{Store, StoreError};
 use elastic_flow_transport::{Endpoint, EndpointConfig, Net};
@@ -126,6 +127,7 @@ impl Master {
             store,
             handed_over,
             window: config.window.map(Into::into),
+            caller: Caller::local(),
         };
         let (stopped_out, stopped) = watch::channel(None);
         let runner = Loop::new(recovered.core, clock, programs, about, endpoint, threads, events, recovered.aggregator);
