@@ -4,7 +4,7 @@
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput};
-use elastic_flow::queue::{Queue, QueueRecord, StepSpec};
+use elastic_flow::queue::{Caller, Queue, QueueRecord, StepSpec};
 
 const STEPS: u64 = 1_000;
 
@@ -19,7 +19,7 @@ fn submit_all(journal: &mut Vec<QueueRecord>) -> Queue {
     let mut queue = Queue::new();
     for number in 0..STEPS {
         let spec = StepSpec { key: Some(format!("key {number}")), ..StepSpec::new("word_count") };
-        let (_, records) = queue.submit(spec, number).unwrap();
+        let (_, records) = queue.submit(spec, Caller::local(), number).unwrap();
         apply(&mut queue, records, journal);
     }
     queue

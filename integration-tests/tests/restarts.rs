@@ -104,6 +104,47 @@ fn cancel_takes_a_pending_step_out_and_stops_a_running_one() {
 }
 
 #[test]
+fn who_told_the_master_what_outlives_it_and_so_does_a_drain() {
+    let mut cluster = Cluster::start(options(true, &[]));
+    let running = submit_slow(&cluster, "2s");
+    let input = cluster.place().write("input.txt", "a b a\n");
+    let pending = cluster.submit("word_count", &["--input", &input]);
+    cluster.cli(&["cancel", &pending.to_string()]).expect_code(0);
+    let drained = cluster.cli(&["drain", "w2"]).expect_code(0).text();
+    assert!(drained.contains("draining"), "{drained}");
+    let unknown = cluster.cli(&["drain", "w3"]).expect_code(3);
+    assert!(unknown.stderr.contains("no worker \"w3\""), "{}", unknown.stderr);
+
+    cluster.kill_master();
+    cluster.start_master();
+    cluster.wait_workers(2);
+    cluster.wait_end(running, StepState::Completed);
+    let shown = |id: u64| cluster.cli(&["step", &id.to_string()]).expect_code(0).text();
+    let commands = |id| -> Vec<String> {
+        let text = shown(id);
+        let lines = text.lines().filter_map(|line| line.strip_prefix("command "));
+        lines.filter_map(|line| line.trim_start().split_once(" at ")).map(|(what, _)| what.to_owned()).collect()
+    };
+    let local = |what: &str| format!("{what} from 127.0.0.1");
+    assert_eq!(commands(running), [local("submit by submit"), local("drain of w2 by admin")]);
+    assert_eq!(commands(pending), [local("submit by submit"), local("cancel by submit")]);
+    let list = cluster.cli(&["steps"]).expect_code(0).text();
+    assert!(list.contains("submit by submit from 127.0.0.1, drain of w2 by admin from 127.0.0.1"), "{list}");
+
+    // The worker is the same process: it gets nothing in the master's next life either.
+    let draining: Vec<(String, bool)> = cluster.workers().into_iter().map(|it| (it.name, it.draining)).collect();
+    assert!(
+        draining.contains(&("w2".to_owned(), true)) && draining.contains(&("w1".to_owned(), false)),
+        "{draining:?}"
+    );
+    let lines = cluster.place().write("lines.txt", corpus::lines(5, 20_000));
+    let next = cluster.submit("word_count", &["--input", &lines]);
+    cluster.wait_end(next, StepState::Completed);
+    let on_w2 = cluster.cli(&["receipts", &next.to_string(), "--node", "w2", "--json"]).expect_code(0).text();
+    assert_eq!(on_w2, "");
+}
+
+#[test]
 fn a_failed_step_sets_off_what_it_was_submitted_with() {
     let cluster = Cluster::start(options(false, &["retry.max_attempts=1"]));
     let input = cluster.place().write("input.txt", "bad\n");

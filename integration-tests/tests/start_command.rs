@@ -105,7 +105,7 @@ impl Servers {
     /// State and name of every worker, as the command shows them.
     fn workers(&self) -> Vec<(String, String)> {
         let shown = self.ask_master(&["workers"]).text();
-        let states = ["not joined", "ready", "leaving", "other build"];
+        let states = ["not joined", "ready", "draining", "other build"];
         let row = |line: &str| {
             let state = states.iter().find(|state| line.contains(*state)).expect("a state");
             let name = line.split_ascii_whitespace().next().expect("a name");

@@ -119,5 +119,7 @@ fn a_worker_that_is_told_to_leave_hands_its_chunks_back() {
     let audit = cluster.audit(id);
     assert!(audit.balanced(), "{audit}");
     assert_eq!(audit.rows.failed.receipts, 0, "leaving is no failure\n{audit}");
+    let shown = cluster.cli(&["step", &id.to_string()]).expect_code(0).text();
+    assert!(shown.contains("drain of w1 by worker from 127.0.0.1 at "), "{shown}");
     assert_equal(&cluster.output(id), &counts_of_file(cluster.place(), &input));
 }

@@ -3,6 +3,7 @@
 //! - [`checks`]: the list of checks, as data; [`run`]: runs them, numbered and timed, and stops at the first failure;
 //! - [`tools`]: what the checks need beyond Rust, and how it is installed;
 //! - [`blocks`]: executes the fenced blocks of README and walk-throughs;
+//! - [`named_tests`]: runs the tests, and holds a document to those that it names;
 //! - [`corpus`]: seeded text of any size;
 //! - [`access_logs`]: seeded access logs of several servers, some lines broken and some files compressed;
 //! - [`shell`]: the only place that starts processes and prints.
@@ -12,6 +13,7 @@ mod blocks;
 mod checks;
 mod corpus;
 mod fenced;
+mod named_tests;
 mod run;
 mod shell;
 mod tools;

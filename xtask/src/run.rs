@@ -5,10 +5,10 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, bail, ensure};
 
-use crate::blocks;
 use crate::checks::{Action, CHECKS, Check, ROCKSDB_SCOPE};
 use crate::shell::{Shell, cache_folder, now, say};
 use crate::tools::{Tool, cargo_deny};
+use crate::{blocks, named_tests};
 
 /// `cargo xtask test ARGS`.
 pub(crate) fn test(shell: &Shell, args: &[String]) -> anyhow::Result<ExitCode> {
@@ -89,6 +89,7 @@ fn perform(shell: &Shell, action: Action) -> anyhow::Result<()> {
             }
             succeed(shell.cargo(args).env("CARGO_TARGET_DIR", rocksdb_target()?))
         }
+        Action::Tests(args) => named_tests::check(shell, args),
         Action::Blocks => blocks::check(shell),
     }
 }

@@ -16,8 +16,8 @@ use serde_json::json;
 
 use crate::error::Refusal;
 use crate::face::Face;
-use crate::routes::Master;
-use crate::said::{Accepted, Asked, Created, Found, Input, JSON, Said, StepNumber, Text};
+use crate::routes::{Master, Told};
+use crate::said::{Accepted, Asked, Created, Found, Input, JSON, Said, StepNumber, Text, string};
 
 /// Most receipts, or dead letters, of one page.
 const RECEIPTS_PAGE_MAX: u32 = 10_000;
@@ -40,9 +40,37 @@ pub(crate) async fn workers<F: Face>(Master(face): Master<F>) -> Result<Found<Ve
     Ok(Found(face.workers().await?))
 }
 
+/// The name of a worker in the path.
+#[derive(Debug)]
+pub(crate) struct WorkerName(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for WorkerName {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let Text(text) = Text::from_request_parts(parts, state).await?;
+        Ok(Self(text))
+    }
+}
+
+impl Input for WorkerName {
+    fn describe(said: &mut Said<'_>) {
+        said.in_path("name", "The name of the worker.", string());
+        said.refused(StatusCode::BAD_REQUEST, "the path cannot be read");
+        said.refused(StatusCode::NOT_FOUND, "no worker of this name is connected");
+    }
+}
+
+pub(crate) async fn drain<F: Face>(
+    Told(face): Told<F>,
+    WorkerName(name): WorkerName,
+) -> Result<Accepted<Vec<WorkerView>>, Refusal> {
+    Ok(Accepted(face.drain(&name).await?))
+}
+
 /// Answers with the new step and its place.
 pub(crate) async fn submit<F: Face>(
-    Master(face): Master<F>,
+    Told(face): Told<F>,
     Submitted(submission): Submitted,
 ) -> Result<Created<StepView>, Refusal> {
     let step = face.submit(submission).await.map_err(|error| {
@@ -60,14 +88,14 @@ pub(crate) async fn step<F: Face>(
 }
 
 pub(crate) async fn cancel<F: Face>(
-    Master(face): Master<F>,
+    Told(face): Told<F>,
     StepNumber(step): StepNumber,
 ) -> Result<Accepted<StepView>, Refusal> {
     Ok(Accepted(face.cancel(step).await?))
 }
 
 pub(crate) async fn replay<F: Face>(
-    Master(face): Master<F>,
+    Told(face): Told<F>,
     StepNumber(step): StepNumber,
 ) -> Result<Created<StepView>, Refusal> {
     let new = face.replay(step).await?;

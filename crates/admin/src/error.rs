@@ -35,6 +35,15 @@ impl Refusal {
         Self::new(StatusCode::BAD_REQUEST, "invalid", message)
     }
 
+    /// There is no token, or none of this cluster.
+    pub(crate) fn unauthorized() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthorized",
+            "this takes a bearer token derived from the cluster's key; the program's own command line sends it by itself",
+        )
+    }
+
     /// The request has the right form, and this master cannot do what it asks for.
     pub(crate) fn unprocessable(message: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "unprocessable", message)
@@ -45,7 +54,7 @@ impl From<ApiError> for Refusal {
     fn from(error: ApiError) -> Self {
         let message = error.to_string();
         match error {
-            ApiError::NoStep(_) => Self::new(StatusCode::NOT_FOUND, "not_found", message),
+            ApiError::NoStep(_) | ApiError::NoWorker(_) => Self::new(StatusCode::NOT_FOUND, "not_found", message),
             ApiError::Invalid(_) => Self::invalid(message),
             ApiError::Conflict(_) => Self::new(StatusCode::CONFLICT, "conflict", message),
             ApiError::NoResult(..) => Self::new(StatusCode::NOT_FOUND, "no_result", message),

@@ -7,6 +7,7 @@ use elastic_flow_orchestrator::api::{
     StepView, WorkerView,
 };
 use elastic_flow_orchestrator::{ApiError, MasterHandle, Submission};
+use elastic_flow_queue::Caller;
 use elastic_flow_receipt::{Audit, ReceiptId, StepId};
 use tokio::sync::broadcast;
 
@@ -16,6 +17,7 @@ use tokio::sync::broadcast;
 /// Every method that asks gives the master's own refusal.
 #[expect(missing_docs, reason = "each is the method of MasterHandle of the same name")]
 pub trait Face: Clone + Send + Sync + 'static {
+    fn by(&self, caller: Caller) -> Self;
     fn submit(&self, submission: Submission) -> impl Future<Output = Result<StepId, ApiError>> + Send;
     fn steps(&self) -> impl Future<Output = Result<Vec<StepView>, ApiError>> + Send;
     fn step(&self, step: StepId) -> impl Future<Output = Result<StepView, ApiError>> + Send;
@@ -35,6 +37,7 @@ pub trait Face: Clone + Send + Sync + 'static {
         filter: DeadLetterFilter,
     ) -> impl Future<Output = Result<Vec<DeadLetterView>, ApiError>> + Send;
     fn result(&self, step: StepId) -> impl Future<Output = Result<ResultView, ApiError>> + Send;
+    fn drain(&self, name: &str) -> impl Future<Output = Result<Vec<WorkerView>, ApiError>> + Send;
     fn workers(&self) -> impl Future<Output = Result<Vec<WorkerView>, ApiError>> + Send;
     fn cluster(&self) -> impl Future<Output = Result<ClusterView, ApiError>> + Send;
     fn events(&self) -> broadcast::Receiver<ClusterEvent>;
@@ -43,6 +46,9 @@ pub trait Face: Clone + Send + Sync + 'static {
 }
 
 impl Face for MasterHandle {
+    fn by(&self, caller: Caller) -> Self {
+        Self::by(self, caller)
+    }
     async fn submit(&self, submission: Submission) -> Result<StepId, ApiError> {
         Self::submit(self, submission).await
     }
@@ -75,6 +81,9 @@ impl Face for MasterHandle {
     }
     async fn result(&self, step: StepId) -> Result<ResultView, ApiError> {
         Self::result(self, step).await
+    }
+    async fn drain(&self, name: &str) -> Result<Vec<WorkerView>, ApiError> {
+        Self::drain(self, name).await
     }
     async fn workers(&self) -> Result<Vec<WorkerView>, ApiError> {
         Self::workers(self).await

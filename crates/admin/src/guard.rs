@@ -8,6 +8,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use elastic_flow_queue::Caller;
 
 use crate::error::Refusal;
 use crate::token::{Role, Tokens};
@@ -26,9 +27,16 @@ pub(crate) struct Guard {
 }
 
 /// The middleware.
-pub(crate) async fn check(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+pub(crate) async fn check(State(guard): State<Arc<Guard>>, mut request: Request, next: Next) -> Response {
     let mut response = match guard.admit(request.method(), request.uri(), request.headers()) {
-        Ok(()) => next.run(request).await,
+        Ok(role) => {
+            // Whoever was let in with a token, for the handlers that tell the master to do something.
+            let peer = request.extensions_mut().remove::<Peer>();
+            if let (Some(role), Some(Peer(address))) = (role, peer) {
+                request.extensions_mut().insert(Caller::remote(role.caller(), address.to_string()));
+            }
+            next.run(request).await
+        }
         Err(refusal) => refusal.into_response(),
     };
     let headers = response.headers_mut();
@@ -43,6 +51,10 @@ pub(crate) async fn check(State(guard): State<Arc<Guard>>, request: Request, nex
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }
+
+/// The other end of a request's connection; its listener puts it there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub(crate) IpAddr);
 
 /// What a path takes to be answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,31 +72,28 @@ pub(crate) fn access(method: &Method, path: &str) -> Access {
     match path {
         "/livez" | "/readyz" => Access::Open,
         "/metrics" => Access::OpenOnLoopback(Role::Read),
+        _ if path.starts_with("/api/v1/workers/") && *method == Method::POST => Access::Token(Role::Admin),
         _ if matches!(*method, Method::GET | Method::HEAD) => Access::Token(Role::Read),
         _ => Access::Token(Role::Submit),
     }
 }
 
 impl Guard {
-    /// Whether a request may go on.
-    fn admit(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
+    /// Whether a request may go on, and with which role; none for what is open.
+    fn admit(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Option<Role>, Refusal> {
         self.check_host(uri, headers)?;
         self.check_origin(headers)?;
-        let Some(needed) = self.role_needed(method, uri.path()) else { return Ok(()) };
+        let Some(needed) = self.role_needed(method, uri.path()) else { return Ok(None) };
         let Some(held) = self.role_held(headers) else {
             counter!("elastic_flow_auth_failures_total", "reason" => "token").increment(1);
-            return Err(Refusal::new(
-                StatusCode::UNAUTHORIZED,
-                "unauthorized",
-                "this takes a bearer token derived from the cluster's key; the program's own command line sends it by itself",
-            ));
+            return Err(Refusal::unauthorized());
         };
         if held < needed {
             counter!("elastic_flow_auth_failures_total", "reason" => "role").increment(1);
             let message = format!("the {held} token does not allow this: it takes the {needed} token");
             return Err(Refusal::new(StatusCode::FORBIDDEN, "forbidden", message));
         }
-        Ok(())
+        Ok(Some(held))
     }
 
     /// The role that a request takes; none for what is open.
@@ -200,7 +209,7 @@ mod tests {
             .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse::<HeaderValue>().unwrap()))
             .collect();
         match guard.admit(&method.parse().unwrap(), &path.parse().unwrap(), &map) {
-            Ok(()) => 200,
+            Ok(_) => 200,
             Err(refusal) => refusal.into_response().status().as_u16(),
         }
     }
@@ -255,6 +264,8 @@ mod tests {
         assert_eq!(case("POST", "/api/v1/steps/1/cancel", Some(Role::Submit)), 200);
         assert_eq!(case("DELETE", "/api/v1/steps", Some(Role::Read)), 403);
         assert_eq!(case("POST", "/api/v1/steps", Some(Role::Admin)), 200);
+        assert_eq!(case("POST", "/api/v1/workers/yam2/drain", Some(Role::Submit)), 403);
+        assert_eq!(case("POST", "/api/v1/workers/yam2/drain", Some(Role::Admin)), 200);
         assert_eq!(case("GET", "/nowhere", None), 401);
         assert_eq!(admit(&local, "GET", "/api/v1/steps", &[host, ("authorization", "Bearer 00")]), 401);
         let basic = bearer(Role::Read).replace("Bearer", "Basic");

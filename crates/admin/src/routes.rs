@@ -6,10 +6,12 @@ use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use elastic_flow_queue::Caller;
 use schemars::json_schema;
 use serde_json::{Map, Value, json};
 
 use crate::endpoint::Endpoint;
+use crate::error::Refusal;
 use crate::face::Face;
 use crate::metrics::Metrics;
 use crate::said::{Answer, Input, JSON, Said, Schemas};
@@ -34,6 +36,26 @@ impl<F: Face> FromRequestParts<Served<F>> for Master<F> {
 
     async fn from_request_parts(_parts: &mut Parts, served: &Served<F>) -> Result<Self, Self::Rejection> {
         Ok(Self(served.face.clone()))
+    }
+}
+
+/// The master, as an argument of a handler that tells it to do something: it knows who does.
+#[derive(Debug)]
+pub(crate) struct Told<F>(pub(crate) F);
+
+impl<F: Face> FromRequestParts<Served<F>> for Told<F> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, served: &Served<F>) -> Result<Self, Refusal> {
+        // The guard has let in whoever asks, with a token, or there is no caller.
+        let caller = parts.extensions.get::<Caller>().cloned();
+        caller.map(|caller| Self(served.face.by(caller))).ok_or_else(Refusal::unauthorized)
+    }
+}
+
+impl<F> Input for Told<F> {
+    fn describe(said: &mut Said<'_>) {
+        Master::<F>::describe(said);
     }
 }
 
@@ -80,7 +102,7 @@ fn bearer(role: Role) -> Value {
     let allows = match role {
         Role::Read => "Looks: every GET.",
         Role::Submit => "Submits, cancels and replays steps as well.",
-        Role::Admin => "Everything.",
+        Role::Admin => "Everything: drains workers as well.",
     };
     let description = format!("{allows} `PROG token {role}` prints it.");
     json!({ "type": "http", "scheme": "bearer", "description": description })
@@ -110,6 +132,12 @@ fn cluster<F: Face>() -> Vec<Endpoint<Served<F>>> {
         Endpoint::get("/api/v1/openapi.json", "openapi", "This document", document::<F>),
         Endpoint::get("/api/v1/cluster", "cluster", "The cluster in short", api::cluster::<F>),
         Endpoint::get("/api/v1/workers", "workers", "The workers that are connected", api::workers::<F>),
+        Endpoint::post(
+            "/api/v1/workers/{name}/drain",
+            "drain",
+            "Gives a worker no more work; it finishes what it has, and stays connected",
+            api::drain::<F>,
+        ),
         Endpoint::get("/api/v1/events", "events", "What happens, as it happens", events::events::<F>),
         Endpoint::get("/api/v1/receipts/{receipt}", "receipt", "What is known of one receipt", api::receipt::<F>)
             .refuses(StatusCode::CONFLICT, "its step has not started"),

@@ -26,6 +26,7 @@ const OPERATIONS: &[(&str, &str, &str)] = &[
     ("POST", "/api/v1/steps/{id}/replay", "submit admin"),
     ("GET", "/api/v1/steps/{id}/result", "read submit admin"),
     ("GET", "/api/v1/workers", "read submit admin"),
+    ("POST", "/api/v1/workers/{name}/drain", "admin"),
     ("GET", "/livez", ""),
     ("GET", "/metrics", "none read submit admin"),
     ("GET", "/readyz", ""),

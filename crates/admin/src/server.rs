@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -22,7 +22,7 @@ use tracing::{debug, warn};
 
 use crate::error::Refusal;
 use crate::face::Face;
-use crate::guard::{Guard, check};
+use crate::guard::{Guard, Peer, check};
 use crate::metrics::Metrics;
 use crate::routes::Served;
 use crate::said::{Answer, Plain, Said, string};
@@ -280,8 +280,8 @@ async fn run(listener: TcpListener, router: Router, metrics: Metrics, stop: Canc
             accepted = accept(&listener, Arc::clone(&room)) => accepted,
         };
         match accepted {
-            Ok((stream, permit)) => {
-                connections.spawn(connection(stream, permit, router.clone(), stop.clone()));
+            Ok((stream, peer, permit)) => {
+                connections.spawn(connection(stream, peer, permit, router.clone(), stop.clone()));
             }
             Err(error) => {
                 warn!(%error, "the admin face cannot accept a connection");
@@ -297,16 +297,22 @@ async fn run(listener: TcpListener, router: Router, metrics: Metrics, stop: Canc
 }
 
 /// Cancel safe: a permit without a connection is given back, and a connection is taken last.
-async fn accept(listener: &TcpListener, room: Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+async fn accept(listener: &TcpListener, room: Arc<Semaphore>) -> io::Result<(TcpStream, Peer, OwnedSemaphorePermit)> {
     let permit = room.acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, _peer) = listener.accept().await?;
-    Ok((stream, permit))
+    let (stream, peer) = listener.accept().await?;
+    Ok((stream, Peer(peer.ip().to_canonical()), permit))
 }
 
-async fn connection(stream: TcpStream, _permit: OwnedSemaphorePermit, router: Router, stop: CancellationToken) {
+async fn connection(
+    stream: TcpStream,
+    peer: Peer,
+    _permit: OwnedSemaphorePermit,
+    router: Router,
+    stop: CancellationToken,
+) {
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES_MAX);
-    let service = TowerToHyperService::new(router);
+    let service = TowerToHyperService::new(router.layer(Extension(peer)));
     let mut serving = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
         biased;

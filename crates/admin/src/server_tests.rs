@@ -6,11 +6,11 @@ use axum::http::{Method, Request};
 use elastic_flow_dataflow::format::Format;
 use elastic_flow_dataflow::seam::StepOutput;
 use elastic_flow_orchestrator::api::{
-    ClusterEvent, ClusterEventKind, ClusterView, DeadLetterFilter, DeadLetterKind, DeadLetterView, FailureView,
-    ReceiptFilter, ReceiptView, ResultView, StepView, WorkerView,
+    ClusterEvent, ClusterEventKind, ClusterView, CommandView, DeadLetterFilter, DeadLetterKind, DeadLetterView,
+    FailureView, ReceiptFilter, ReceiptView, ResultView, StepView, WorkerView,
 };
 use elastic_flow_orchestrator::{ApiError, Submission};
-use elastic_flow_queue::{OnFailure, StepState};
+use elastic_flow_queue::{Caller, CallerRole, CommandKind, OnFailure, StepState};
 use elastic_flow_receipt::{Audit, NodeId, ReceiptId, StageId, StepId};
 use elastic_flow_wire::Secret;
 use serde_json::{Value, json};
@@ -28,6 +28,7 @@ pub(crate) struct Fake {
     ready: bool,
     events: broadcast::Sender<ClusterEvent>,
     past: Vec<ClusterEvent>,
+    caller: Option<Caller>,
 }
 
 struct Rows(u64);
@@ -67,6 +68,13 @@ pub(crate) fn view(id: u64, label: Option<String>) -> StepView {
         ended_at: None,
         reason: None,
         error_kind: None,
+        commands: vec![CommandView {
+            what: CommandKind::Drain,
+            node: Some("yam2".to_owned()),
+            role: CallerRole::Admin,
+            address: Some("::1".to_owned()),
+            at: 2,
+        }],
         waiting_for: None,
         progress: None,
         files: Vec::new(),
@@ -74,6 +82,9 @@ pub(crate) fn view(id: u64, label: Option<String>) -> StepView {
 }
 
 impl Face for Fake {
+    fn by(&self, caller: Caller) -> Self {
+        Self { caller: Some(caller), ..self.clone() }
+    }
     async fn submit(&self, submission: Submission) -> Result<StepId, ApiError> {
         if submission.program == "p" { Ok(StepId(7)) } else { Err(ApiError::Invalid("no such program".to_owned())) }
     }
@@ -119,6 +130,9 @@ impl Face for Fake {
         let output: Box<dyn StepOutput> = Box::new(Rows(if step.0 == 9 { 0 } else { 100_000 }));
         Ok(ResultView { output: Arc::new(output), complete: step.0 == 1, receipts: 3, receipts_conceived: 4 })
     }
+    async fn drain(&self, name: &str) -> Result<Vec<WorkerView>, ApiError> {
+        Err(ApiError::NoWorker(format!("{name} of {:?}", self.caller)))
+    }
     async fn workers(&self) -> Result<Vec<WorkerView>, ApiError> {
         Err(ApiError::Stopping)
     }
@@ -149,7 +163,7 @@ impl Face for Fake {
 }
 
 pub(crate) fn fake() -> Fake {
-    Fake { ready: true, events: broadcast::channel(16).0, past: Vec::new() }
+    Fake { ready: true, events: broadcast::channel(16).0, past: Vec::new(), caller: None }
 }
 
 fn secret() -> Secret {
@@ -178,10 +192,15 @@ impl Answer {
 }
 
 pub(crate) async fn ask(face: Fake, method: Method, path: &str, body: Option<(&str, String)>) -> Answer {
-    let token = Token::derive(&secret(), Role::Submit);
+    ask_as(Role::Submit, face, method, path, body).await
+}
+
+async fn ask_as(role: Role, face: Fake, method: Method, path: &str, body: Option<(&str, String)>) -> Answer {
+    let token = Token::derive(&secret(), role);
     let mut request = Request::builder()
         .method(method)
         .uri(path)
+        .extension(Peer("10.0.0.7".parse().unwrap()))
         .header("host", "127.0.0.1:7118")
         .header("authorization", format!("Bearer {}", token.expose()));
     if let Some((media_type, _)) = &body {
@@ -225,6 +244,17 @@ async fn a_step_is_submitted_and_found() {
     assert_eq!(created.headers["location"], "/api/v1/steps/7");
     assert_eq!(get("/api/v1/steps/7").await.json()["state"], "PENDING");
     assert_eq!(ask(fake(), Method::POST, "/api/v1/steps/7/replay", None).await.json()["id"], 8);
+}
+
+#[tokio::test]
+async fn the_master_is_told_who_drains_a_worker() {
+    let drain = |role| ask_as(role, fake(), Method::POST, "/api/v1/workers/yam%202/drain", None);
+    let refused = drain(Role::Admin).await;
+    let caller = Caller::remote(CallerRole::Admin, "10.0.0.7");
+    assert_eq!(refused.status, 404, "{}", refused.body);
+    let message = refused.json()["message"].as_str().map(str::to_owned);
+    assert_eq!(message, Some(ApiError::NoWorker(format!("yam 2 of {:?}", Some(caller))).to_string()));
+    assert_eq!(drain(Role::Submit).await.status, 403);
 }
 
 #[tokio::test]

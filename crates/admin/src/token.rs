@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use elastic_flow_queue::CallerRole;
 use elastic_flow_wire::Secret;
 use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroizing;
@@ -14,7 +15,7 @@ pub enum Role {
     Read,
     /// To submit, cancel and replay steps as well.
     Submit,
-    /// Everything.
+    /// Everything: to drain workers as well.
     Admin,
 }
 
@@ -29,6 +30,15 @@ impl Role {
             Self::Read => "read",
             Self::Submit => "submit",
             Self::Admin => "admin",
+        }
+    }
+
+    /// As what its holder speaks to the master.
+    pub(crate) const fn caller(self) -> CallerRole {
+        match self {
+            Self::Read => CallerRole::Read,
+            Self::Submit => CallerRole::Submit,
+            Self::Admin => CallerRole::Admin,
         }
     }
 }

@@ -79,6 +79,9 @@ pub(crate) enum Command {
     /// Lists the workers of a running master
     #[cfg(feature = "admin")]
     Workers(AdminUrl),
+    /// Gives a worker no more work; it finishes what it has, and stays connected until it is stopped
+    #[cfg(feature = "admin")]
+    Drain(Drain),
     /// Decodes a receipt, and prints what a running master knows of it
     Receipt(Receipt),
     /// Prints the plan of a program
@@ -261,6 +264,14 @@ pub(crate) struct OneStep {
 }
 
 #[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Drain {
+    /// The worker's name
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) url: AdminUrl,
+}
+
+#[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Replay {
     #[command(flatten)]
     pub(crate) step: OneStep,
@@ -327,7 +338,7 @@ pub(crate) enum TokenRole {
     Read,
     /// To submit, cancel and replay steps as well
     Submit,
-    /// Everything
+    /// Everything: to drain workers as well
     Admin,
 }
 

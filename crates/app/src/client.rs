@@ -109,17 +109,17 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// A client for the `--admin` of a command.
-    pub(crate) fn new(context: &Context<'_>, url: &str) -> Result<Self, Failure> {
+    /// A client for the `--admin` of a command, which asks in a role.
+    pub(crate) fn new(context: &Context<'_>, url: &str, role: Role) -> Result<Self, Failure> {
         let at = Address::of(url, context.config.security.insecure_plaintext).map_err(|error| match error {
             UrlError::Host { .. } => Failure::unreached(format!("--admin {error}")),
             UrlError::Form { .. } | UrlError::Beyond { .. } => Failure::usage(format!("--admin {error}")),
         })?;
-        Ok(Self::at(at, &context.existing_key()?))
+        Ok(Self::at(at, &context.existing_key()?, role))
     }
 
-    /// A client with tokens of its own that it derives from the keys.
-    pub(crate) fn at(address: Address, key: &Key) -> Self {
+    /// A client with tokens of `role` that it derives from the keys.
+    pub(crate) fn at(address: Address, key: &Key, role: Role) -> Self {
         let secrets = [Some(&key.secret), key.old.as_ref()];
         let config = Agent::config_builder()
             .http_status_as_error(false)
@@ -131,7 +131,7 @@ impl Client {
         Self {
             agent: Agent::new_with_config(config),
             base: format!("http://{}/api/v1", address.0),
-            tokens: secrets.into_iter().flatten().map(|secret| Token::derive(secret, Role::Submit)).collect(),
+            tokens: secrets.into_iter().flatten().map(|secret| Token::derive(secret, role)).collect(),
             taken: AtomicUsize::new(0),
         }
     }

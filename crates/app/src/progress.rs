@@ -155,6 +155,7 @@ mod tests {
             ended_at: None,
             reason: None,
             error_kind: None,
+            commands: Vec::new(),
             waiting_for: waiting_for.map(str::to_owned),
             progress: Some(progress),
             files: Vec::new(),

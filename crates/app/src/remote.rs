@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use elastic_flow_admin::{PARTIAL_HEADER, RECEIPTS_HEADER};
+use elastic_flow_admin::{PARTIAL_HEADER, RECEIPTS_HEADER, Role};
 use elastic_flow_dataflow::source::ItemBatches;
 use elastic_flow_orchestrator::Cluster;
 use elastic_flow_orchestrator::api::{
@@ -110,7 +110,7 @@ impl Remote {
         let folders = UserFolders::from_environment(|name| std::env::var_os(name));
         let key = Key::load(&security, &folders, false)?;
         let address = Address::of(url, security.insecure_plaintext)?;
-        Ok(Self { client: Arc::new(Client::at(address, &key)) })
+        Ok(Self { client: Arc::new(Client::at(address, &key, Role::Submit)) })
     }
 
     /// Asks on a thread that may block. `step` is the one that the question is about.

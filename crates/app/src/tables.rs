@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use elastic_flow_orchestrator::api::{DeadLetterView, FilesView, ReceiptView, StepView, WorkerView};
+use elastic_flow_orchestrator::api::{CommandView, DeadLetterView, FilesView, ReceiptView, StepView, WorkerView};
 
 use crate::output::{tame, time};
 use crate::progress::size;
@@ -25,12 +25,13 @@ pub(crate) fn steps(out: &mut dyn Write, steps: &[StepView]) -> io::Result<()> {
                 step.program.clone(),
                 chunks,
                 time(step.submitted_at),
+                commands(&step.commands),
                 step.label.clone().unwrap_or_else(|| "-".to_owned()),
                 note.to_owned(),
             ]
         })
         .collect();
-    write(out, &["STEP", "STATE", "PROGRAM", "CHUNKS", "SUBMITTED", "LABEL", "NOTE"], &rows)
+    write(out, &["STEP", "STATE", "PROGRAM", "CHUNKS", "SUBMITTED", "COMMANDS", "LABEL", "NOTE"], &rows)
 }
 
 pub(crate) fn step(out: &mut dyn Write, step: &StepView) -> io::Result<()> {
@@ -45,6 +46,9 @@ pub(crate) fn step(out: &mut dyn Write, step: &StepView) -> io::Result<()> {
         line("input", input)?;
     }
     line("on failure", &step.on_failure.to_string())?;
+    for command in &step.commands {
+        line("command", &format!("{} at {}", command_text(command), time(command.at)))?;
+    }
     let optional = [
         ("label", step.label.clone()),
         ("key", step.key.clone()),
@@ -78,6 +82,25 @@ pub(crate) fn step(out: &mut dyn Write, step: &StepView) -> io::Result<()> {
     Ok(())
 }
 
+/// `submit by admin from 127.0.0.1, drain of yam2 by worker from 10.0.0.2`; of many drains the number.
+fn commands(commands: &[CommandView]) -> String {
+    let (drains, others): (Vec<_>, Vec<_>) = commands.iter().partition(|it| it.node.is_some());
+    let drains = match drains.as_slice() {
+        [] => None,
+        [one] => Some(command_text(one)),
+        [..] => Some(format!("{} drains", drains.len())),
+    };
+    let texts: Vec<String> = others.into_iter().map(command_text).chain(drains).collect();
+    texts.join(", ")
+}
+
+fn command_text(command: &CommandView) -> String {
+    let CommandView { what, node, role, address, at: _ } = command;
+    let of = node.as_ref().map(|node| format!(" of {node}")).unwrap_or_default();
+    let from = address.as_ref().map(|address| format!(" from {address}")).unwrap_or_default();
+    format!("{what}{of} by {role}{from}")
+}
+
 /// Which of a step's files a worker has.
 pub(crate) fn files_line(files: &FilesView) -> String {
     let FilesView { worker, here, absent, message } = files;
@@ -104,7 +127,7 @@ pub(crate) fn workers(out: &mut dyn Write, workers: &[WorkerView]) -> io::Result
                 return row;
             }
             let state = match (worker.draining, worker.same_build, worker.living) {
-                (true, ..) => "leaving",
+                (true, ..) => "draining",
                 (false, false, _) => "other build",
                 (false, true, false) => "not living",
                 (false, true, true) => "ready",
@@ -168,6 +191,21 @@ fn duration(nanos: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use elastic_flow_queue::{CallerRole, CommandKind};
+
+    #[test]
+    fn commands_name_who_gave_them_and_from_where() {
+        let command = |what, node: Option<&str>, role, address: Option<&str>| {
+            let (node, address) = (node.map(str::to_owned), address.map(str::to_owned));
+            CommandView { what, node, role, address, at: 0 }
+        };
+        let submit = command(CommandKind::Submit, None, CallerRole::Submit, Some("10.0.0.7"));
+        let cancel = command(CommandKind::Cancel, None, CallerRole::Local, None);
+        let drain = command(CommandKind::Drain, Some("yam2"), CallerRole::Admin, Some("::1"));
+        let one = commands(&[submit.clone(), drain.clone(), cancel]);
+        assert_eq!(one, "submit by submit from 10.0.0.7, cancel by local, drain of yam2 by admin from ::1");
+        assert_eq!(commands(&[submit, drain.clone(), drain]), "submit by submit from 10.0.0.7, 2 drains");
+    }
 
     #[test]
     fn times_are_utc_and_spans_are_short() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use elastic_flow_dataflow::seam::StepOutput;
 use elastic_flow_dataflow::source::SourceSpec;
-use elastic_flow_queue::{OnFailure, StepErrorKind, StepState};
+use elastic_flow_queue::{CallerRole, Command, CommandKind, OnFailure, StepErrorKind, StepState};
 use elastic_flow_receipt::{NodeId, ReceiptId, StepId};
 use serde::{Deserialize, Serialize};
 
@@ -76,6 +76,8 @@ pub struct StepView {
     /// Why it failed or was cancelled, for programs: `docs/errors.md` has a heading for each.
     #[serde(default)]
     pub error_kind: Option<StepErrorKind>,
+    /// What the master was told to do with it, and by whom, oldest first; drains of nodes while it ran are among it.
+    pub commands: Vec<CommandView>,
     /// What a running step waits for.
     pub waiting_for: Option<String>,
     /// How far it is; none before it starts.
@@ -97,6 +99,31 @@ pub struct FilesView {
     pub absent: u32,
     /// What is wrong with the first of those; empty where there are none.
     pub message: String,
+}
+
+/// A command that took effect, and who gave it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct CommandView {
+    /// What was to be done.
+    pub what: CommandKind,
+    /// The node that was to be drained; none for other commands.
+    pub node: Option<String>,
+    /// The role that the caller had: that of its token, or `local` for the master's own process, or `worker` for a worker that leaves.
+    pub role: CallerRole,
+    /// The address that the request came from; none within the master's process.
+    pub address: Option<String>,
+    /// Wall time at which the master took it, unix nanoseconds.
+    pub at: u64,
+}
+
+impl CommandView {
+    /// A command as it is shown.
+    #[must_use]
+    pub fn of(command: &Command) -> Self {
+        let Command { kind, node, by, at } = command.clone();
+        Self { what: kind, node, role: by.role, address: by.address, at }
+    }
 }
 
 /// How far a step is.
@@ -165,10 +192,12 @@ pub struct WorkerView {
     pub slots: u32,
     /// Whether its build equals the master's.
     pub same_build: bool,
-    /// Whether it is leaving.
+    /// Whether it gets no more work: it was drained, or it leaves.
     pub draining: bool,
     /// Whether it counts as living: always, unless `heartbeat.monitor` names one that says otherwise, or has not spoken yet.
     pub living: bool,
+    /// Who wanted that; the worker itself where it leaves.
+    pub drained: Option<CommandView>,
     /// Chunks open on it.
     pub open_chunks: u64,
     /// Compute threads at work.
@@ -404,6 +433,9 @@ pub enum ApiError {
     /// There is no such step.
     #[error("there is no step {0}")]
     NoStep(StepId),
+    /// No worker of this name is connected.
+    #[error("there is no worker {0:?} connected: `workers` lists those that are")]
+    NoWorker(String),
     /// The request is wrong.
     #[error("{0}")]
     Invalid(String),

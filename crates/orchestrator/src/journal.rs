@@ -238,7 +238,7 @@ fn decode_body<T: DeserializeOwned>(kind: u8, body: &[u8]) -> Result<T, RecordEr
 #[cfg(test)]
 mod tests {
     use elastic_flow_dataflow::seam::Cover;
-    use elastic_flow_queue::{StepErrorKind, StepSpec};
+    use elastic_flow_queue::{Caller, CallerRole, StepErrorKind, StepEvent, StepSpec};
     use elastic_flow_wire::message::{ItemKind, KeptItem, Payload, PayloadKind, ReadFrom};
 
     use super::*;
@@ -262,9 +262,17 @@ mod tests {
         let kept = KeptItem { kind: ItemKind::Text, length: 8, body: Bytes::from_static(b"no") };
         let failed = QueueRecord::Failed { id: StepId(1), kind: StepErrorKind::Bug, wall: 4, reason: "r".to_owned() };
         let skip = SkippedItem { receipt: receipt(), item: 3, error: "e".to_owned(), kept: Some(kept) };
+        let by = || Caller::remote(CallerRole::Submit, "::1");
+        let submitted =
+            QueueRecord::Submitted { id: StepId(1), spec: StepSpec::new("p"), wall: 4, by: Caller::local() };
+        let event = StepEvent::RequestCancel;
+        let cancel = QueueRecord::Transition { id: StepId(1), event, wall: 5, reason: None, by: Some(by()) };
+        let drain = QueueRecord::Drained { node: Some(NodeId(6)), name: "w".to_owned(), wall: 5, by: by() };
         vec![
             ("cluster", Record::Cluster(ClusterRecord { incarnation: 1, epoch: 2 })),
-            ("queue", Record::Queue(QueueRecord::Submitted { id: StepId(1), spec: StepSpec::new("p"), wall: 4 })),
+            ("queue", Record::Queue(submitted)),
+            ("queue, a cancel", Record::Queue(cancel)),
+            ("queue, a drain", Record::Queue(drain)),
             ("queue, failed", Record::Queue(failed)),
             (
                 "plan",

@@ -5,8 +5,10 @@ use std::collections::btree_map::Entry;
 
 use elastic_flow_receipt::StepId;
 
+use crate::command::{Caller, Command, CommandKind};
 use crate::error::RecordError;
 use crate::error_kind::StepErrorKind;
+use crate::limits;
 use crate::queue::Queue;
 use crate::record::{QueueRecord, StepChange};
 use crate::step::{Step, StepSpec};
@@ -31,14 +33,18 @@ impl Queue {
     /// The record does not follow from those before it; nothing has changed then.
     pub fn apply(&mut self, record: &QueueRecord) -> Result<Option<StepChange>, RecordError> {
         match record {
-            QueueRecord::Submitted { id, spec, wall } => self.apply_submitted(*id, spec, *wall).map(Some),
-            QueueRecord::Transition { id, event, wall, reason } => {
-                self.apply_transition(*id, *event, *wall, reason.as_deref()).map(Some)
+            QueueRecord::Submitted { id, spec, wall, by } => self.apply_submitted(*id, spec, *wall, by).map(Some),
+            QueueRecord::Transition { id, event, wall, reason, by } => {
+                self.apply_transition(*id, *event, *wall, reason.as_deref(), by.as_ref()).map(Some)
             }
             QueueRecord::Failed { id, kind, wall, reason } => self.apply_failed(*id, *kind, *wall, reason).map(Some),
             QueueRecord::Forgotten { id } => self.apply_forgotten(*id).map(|()| None),
             QueueRecord::IdsUsed { next } => {
                 self.next_id = self.next_id.max(*next);
+                Ok(None)
+            }
+            QueueRecord::Drained { node: _, name, wall, by } => {
+                self.apply_drained(name, *wall, by);
                 Ok(None)
             }
         }
@@ -51,7 +57,13 @@ impl Queue {
         self.steps.values().flat_map(step_records).chain(ids_used)
     }
 
-    fn apply_submitted(&mut self, id: StepId, spec: &StepSpec, wall: u64) -> Result<StepChange, RecordError> {
+    fn apply_submitted(
+        &mut self,
+        id: StepId,
+        spec: &StepSpec,
+        wall: u64,
+        by: &Caller,
+    ) -> Result<StepChange, RecordError> {
         if id < self.next_id {
             return Err(RecordError::IdReused { id, next: self.next_id });
         }
@@ -66,6 +78,7 @@ impl Queue {
         self.pending.insert(id);
         self.pending_bytes += spec.bytes();
         let state = StepState::Pending;
+        let kind = if spec.replay_of.is_some() { CommandKind::Replay } else { CommandKind::Submit };
         let step = Step {
             id,
             spec: spec.clone(),
@@ -75,6 +88,7 @@ impl Queue {
             changed_at: wall,
             reason: None,
             failed_as: None,
+            commands: vec![Command { kind, node: None, by: by.clone(), at: wall }],
         };
         self.steps.insert(id, step);
         Ok(StepChange { id, from: None, to: state })
@@ -86,6 +100,7 @@ impl Queue {
         event: StepEvent,
         wall: u64,
         reason: Option<&str>,
+        by: Option<&Caller>,
     ) -> Result<StepChange, RecordError> {
         let before = self.comes_before(id);
         let step = self.steps.get_mut(&id).ok_or(RecordError::NoStep { id })?;
@@ -102,6 +117,9 @@ impl Queue {
         // Who asked for a cancel stays known when it is done; any other move has a reason of its own or none.
         if reason.is_some() || event != StepEvent::Cancel {
             step.reason = reason.map(str::to_owned);
+        }
+        if let Some(by) = by {
+            step.commands.push(Command { kind: CommandKind::Cancel, node: None, by: by.clone(), at: wall });
         }
         let bytes = step.spec.bytes();
         if from == StepState::Pending {
@@ -127,11 +145,20 @@ impl Queue {
         wall: u64,
         reason: &str,
     ) -> Result<StepChange, RecordError> {
-        let change = self.apply_transition(id, StepEvent::Fail, wall, Some(reason))?;
+        let change = self.apply_transition(id, StepEvent::Fail, wall, Some(reason), None)?;
         if let Some(step) = self.steps.get_mut(&id) {
             step.failed_as = Some(kind);
         }
         Ok(change)
+    }
+
+    fn apply_drained(&mut self, name: &str, wall: u64, by: &Caller) {
+        let Some(step) = self.active.and_then(|id| self.steps.get_mut(&id)) else { return };
+        let drains = step.commands.iter().filter(|it| it.kind == CommandKind::Drain).count();
+        if drains < limits::DRAINS_SHOWN_MAX {
+            let node = Some(name.to_owned());
+            step.commands.push(Command { kind: CommandKind::Drain, node, by: by.clone(), at: wall });
+        }
     }
 
     fn apply_forgotten(&mut self, id: StepId) -> Result<(), RecordError> {
@@ -153,31 +180,42 @@ impl Queue {
     }
 }
 
-/// The shortest way for a step from nothing to where it is, with the times and the reason that it shows.
+/// The shortest way for a step from nothing to where it is, with the times, the reason and the commands that it shows.
 fn step_records(step: &Step) -> Vec<QueueRecord> {
     let id = step.id;
-    let mut records = vec![QueueRecord::Submitted { id, spec: step.spec.clone(), wall: step.submitted_at }];
-    let mut add = |event, wall, reason| records.push(QueueRecord::Transition { id, event, wall, reason });
-    let just_started = step.state == StepState::Running && step.started_at == Some(step.changed_at);
-    if let Some(started_at) = step.started_at.filter(|_| !just_started) {
-        add(StepEvent::Start, started_at, None);
-    }
-    let last = match (step.state, step.started_at) {
-        (StepState::Pending, _) => None,
-        (StepState::Running, _) if just_started => Some(StepEvent::Start),
-        (StepState::Running, _) => {
+    let move_to = |event, wall, reason, by| QueueRecord::Transition { id, event, wall, reason, by };
+    let mut records = step.commands.first().map_or_else(Vec::new, |submit| {
+        vec![QueueRecord::Submitted { id, spec: step.spec.clone(), wall: step.submitted_at, by: submit.by.clone() }]
+    });
+    let cancel = step.commands.iter().find(|it| it.kind == CommandKind::Cancel).map(|it| it.by.clone());
+    let Some(started_at) = step.started_at else {
+        if step.state == StepState::Cancelled {
+            records.push(move_to(StepEvent::Cancel, step.changed_at, step.reason.clone(), cancel));
+        }
+        return records;
+    };
+    records.push(move_to(StepEvent::Start, started_at, step.reason.clone(), None));
+    records.extend(step.commands.iter().skip(1).map(|it| match &it.node {
+        Some(name) => QueueRecord::Drained { node: None, name: name.clone(), wall: it.at, by: it.by.clone() },
+        None => move_to(StepEvent::RequestCancel, it.at, step.reason.clone(), Some(it.by.clone())),
+    }));
+    let request = move_to(StepEvent::RequestCancel, step.changed_at, None, None);
+    let last = match step.state {
+        StepState::Pending => None,
+        StepState::Running if started_at == step.changed_at => None,
+        StepState::Running => {
             // It runs on since a resume, later than its start.
-            add(StepEvent::Interrupt, step.changed_at, None);
+            records.push(move_to(StepEvent::Interrupt, step.changed_at, None, None));
             Some(StepEvent::Resume)
         }
-        (StepState::CancelPending, _) => Some(StepEvent::RequestCancel),
-        (StepState::Interrupted, _) => Some(StepEvent::Interrupt),
-        (StepState::Completed, _) => Some(StepEvent::Complete),
-        (StepState::CompletedWithSkips, _) => Some(StepEvent::CompleteWithSkips),
-        (StepState::Failed, _) => Some(StepEvent::Fail),
-        (StepState::Cancelled, None) => Some(StepEvent::Cancel),
-        (StepState::Cancelled, Some(_)) => {
-            add(StepEvent::RequestCancel, step.changed_at, None);
+        StepState::CancelPending if cancel.is_some() => None,
+        StepState::CancelPending => Some(StepEvent::RequestCancel),
+        StepState::Interrupted => Some(StepEvent::Interrupt),
+        StepState::Completed => Some(StepEvent::Complete),
+        StepState::CompletedWithSkips => Some(StepEvent::CompleteWithSkips),
+        StepState::Failed => Some(StepEvent::Fail),
+        StepState::Cancelled => {
+            records.extend(cancel.is_none().then_some(request));
             Some(StepEvent::Cancel)
         }
     };
@@ -186,7 +224,7 @@ fn step_records(step: &Step) -> Vec<QueueRecord> {
             let reason = step.reason.clone().unwrap_or_default();
             records.push(QueueRecord::Failed { id, kind, wall: step.changed_at, reason });
         }
-        (Some(event), None) => add(event, step.changed_at, step.reason.clone()),
+        (Some(event), None) => records.push(move_to(event, step.changed_at, step.reason.clone(), None)),
         (None, _) => {}
     }
     records

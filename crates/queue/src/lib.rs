@@ -5,6 +5,7 @@
 //!
 //! In reading order:
 //! - [`StepSpec`], [`OnFailure`]: what is submitted, and its limits ([`limits`]);
+//! - [`Caller`], [`Command`]: who told the master to do what;
 //! - [`StepState`], [`StepEvent`] and [`StepState::after`]: the states, and the one table of legal transitions between them;
 //! - [`StepErrorKind`]: why a step ended otherwise than completed;
 //! - [`QueueRecord`]: what is journalled;
@@ -18,10 +19,10 @@
 //! replayed cannot be written.
 //!
 //! ```
-//! use elastic_flow_queue::{Queue, StepSpec, StepState};
+//! use elastic_flow_queue::{Caller, Queue, StepSpec, StepState};
 //!
 //! let mut queue = Queue::new();
-//! let (id, records) = queue.submit(StepSpec::new("word_count"), 1_000)?;
+//! let (id, records) = queue.submit(StepSpec::new("word_count"), Caller::local(), 1_000)?;
 //! for record in &records {
 //!     queue.apply(record)?;
 //! }
@@ -37,6 +38,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod command;
 mod error;
 mod error_kind;
 mod fold;
@@ -46,6 +48,7 @@ mod record;
 mod step;
 mod transition;
 
+pub use command::{Caller, CallerRole, Command, CommandKind};
 pub use error::{QueueError, RecordError, SpecError};
 pub use error_kind::StepErrorKind;
 pub use queue::{Decision, Effect, Queue};

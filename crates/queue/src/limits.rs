@@ -30,5 +30,8 @@ pub const PARAM_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of a step's inputs, serialised, with their descriptions: as much as one frame carries.
 pub const INPUTS_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// Drains that a step shows, the first ones: workers that come and go all day say nothing new of it.
+pub const DRAINS_SHOWN_MAX: usize = 100;
+
 /// Bytes of a reason; a longer one is cut at a character's border, since a step must be able to fail whatever its program says.
 pub const REASON_BYTES_MAX: usize = 16 * 1024;

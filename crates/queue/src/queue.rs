@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use elastic_flow_receipt::StepId;
 
+use crate::command::Caller;
 use crate::error::QueueError;
 use crate::error_kind::StepErrorKind;
 use crate::limits;
@@ -100,15 +101,15 @@ impl Queue {
         self.pending.len()
     }
 
-    /// Accepts a step at `wall` (unix nanoseconds). Returns its id, and no record if its idempotency key has already been used for the
-    /// same content: then it is the id of that step.
+    /// Accepts a step of `by` at `wall` (unix nanoseconds). Returns its id, and no record if its idempotency key has already been used
+    /// for the same content: then it is the id of that step.
     ///
     /// Where too many ended steps are kept, the records also forget the oldest of them: see [`QueueRecord::Forgotten`].
     ///
     /// # Errors
     /// The spec is not well-formed, its key belongs to other content, the step that it replays is unknown or has nothing to replay, or
     /// the queue is full.
-    pub fn submit(&self, spec: StepSpec, wall: u64) -> Result<(StepId, Vec<QueueRecord>), QueueError> {
+    pub fn submit(&self, spec: StepSpec, by: Caller, wall: u64) -> Result<(StepId, Vec<QueueRecord>), QueueError> {
         spec.validate()?;
         if let Some(known) = self.known_by_key(&spec)? {
             return Ok((known, Vec::new()));
@@ -125,7 +126,7 @@ impl Queue {
             return Err(QueueError::Full { steps: self.pending.len(), bytes: self.pending_bytes });
         }
         let mut records = self.forget_the_oldest(spec.replay_of);
-        records.push(QueueRecord::Submitted { id: self.next_id, spec, wall });
+        records.push(QueueRecord::Submitted { id: self.next_id, spec, wall, by });
         Ok((self.next_id, records))
     }
 
@@ -134,7 +135,7 @@ impl Queue {
     /// # Errors
     /// There is no such step, it does not wait, or another one comes first.
     pub fn started(&self, id: StepId, wall: u64) -> Result<Decision, QueueError> {
-        let record = self.transition(id, StepEvent::Start, wall, None)?;
+        let record = self.transition(id, StepEvent::Start, wall, None, None)?;
         match self.comes_before(id) {
             Some(first) => Err(QueueError::NotItsTurn { id, first }),
             None => Ok(Decision { records: vec![record], effects: Vec::new() }),
@@ -178,24 +179,22 @@ impl Queue {
         Ok(decision)
     }
 
-    /// Somebody asks that the step stop. A waiting one is cancelled at once; a running one finishes the chunks in hand first
+    /// `by` asks that the step stop. A waiting one is cancelled at once; a running one finishes the chunks in hand first
     /// ([`Effect::StopStep`]). Asking again changes nothing.
     ///
     /// # Errors
     /// There is no such step, or it has ended otherwise.
-    pub fn cancel(&self, id: StepId, reason: Option<&str>, wall: u64) -> Result<Decision, QueueError> {
-        match self.step(id)?.state {
-            StepState::CancelPending | StepState::Cancelled => Ok(Decision::default()),
-            StepState::Pending => self.alone(id, StepEvent::Cancel, wall, reason),
+    pub fn cancel(&self, id: StepId, by: Caller, reason: Option<&str>, wall: u64) -> Result<Decision, QueueError> {
+        let (event, effects) = match self.step(id)?.state {
+            StepState::CancelPending | StepState::Cancelled => return Ok(Decision::default()),
+            StepState::Pending => (StepEvent::Cancel, Vec::new()),
             StepState::Running
             | StepState::Interrupted
             | StepState::Completed
             | StepState::CompletedWithSkips
-            | StepState::Failed => {
-                let decision = self.alone(id, StepEvent::RequestCancel, wall, reason)?;
-                Ok(Decision { effects: vec![Effect::StopStep(id)], ..decision })
-            }
-        }
+            | StepState::Failed => (StepEvent::RequestCancel, vec![Effect::StopStep(id)]),
+        };
+        Ok(Decision { records: vec![self.transition(id, event, wall, reason, Some(by))?], effects })
     }
 
     /// The step that was to stop has stopped.
@@ -252,14 +251,15 @@ impl Queue {
         event: StepEvent,
         wall: u64,
         reason: Option<&str>,
+        by: Option<Caller>,
     ) -> Result<QueueRecord, QueueError> {
         let step = self.step(id)?;
         step.state.after(event).map_err(|illegal| QueueError::Illegal { id, illegal })?;
-        Ok(QueueRecord::Transition { id, event, wall, reason: reason.map(cut) })
+        Ok(QueueRecord::Transition { id, event, wall, reason: reason.map(cut), by })
     }
 
     fn alone(&self, id: StepId, event: StepEvent, wall: u64, reason: Option<&str>) -> Result<Decision, QueueError> {
-        Ok(Decision { records: vec![self.transition(id, event, wall, reason)?], effects: Vec::new() })
+        Ok(Decision { records: vec![self.transition(id, event, wall, reason, None)?], effects: Vec::new() })
     }
 
     /// What the failure of `failed` does to the others.
@@ -275,6 +275,7 @@ impl Queue {
             event: StepEvent::Cancel,
             wall,
             reason: Some(reason.clone()),
+            by: None,
         }));
     }
 

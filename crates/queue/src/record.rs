@@ -1,8 +1,9 @@
 //! What the queue writes to the journal.
 
-use elastic_flow_receipt::StepId;
+use elastic_flow_receipt::{NodeId, StepId};
 use serde::{Deserialize, Serialize};
 
+use crate::command::Caller;
 use crate::error_kind::StepErrorKind;
 use crate::step::StepSpec;
 use crate::transition::{StepEvent, StepState};
@@ -22,6 +23,8 @@ pub enum QueueRecord {
         spec: StepSpec,
         /// Wall time of its acceptance, unix nanoseconds.
         wall: u64,
+        /// Who submitted it.
+        by: Caller,
     },
     /// Something happened to a step.
     Transition {
@@ -33,6 +36,8 @@ pub enum QueueRecord {
         wall: u64,
         /// Why, where there is something to say.
         reason: Option<String>,
+        /// Who wanted it; none where it came about by itself.
+        by: Option<Caller>,
     },
     /// An ended step left the queue to make room: its result and payloads may be removed.
     Forgotten {
@@ -54,6 +59,17 @@ pub enum QueueRecord {
         wall: u64,
         /// Why, for people.
         reason: String,
+    },
+    /// A node is to be given no more work. The step that runs, if one does, shows it.
+    Drained {
+        /// The worker; none if it is the master, which stops.
+        node: Option<NodeId>,
+        /// Its name.
+        name: String,
+        /// Wall time, unix nanoseconds.
+        wall: u64,
+        /// Who wanted it.
+        by: Caller,
     },
 }
 

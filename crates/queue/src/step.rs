@@ -6,6 +6,7 @@ use std::str::FromStr;
 use elastic_flow_receipt::StepId;
 use serde::{Deserialize, Serialize};
 
+use crate::command::Command;
 use crate::error::SpecError;
 use crate::error_kind::StepErrorKind;
 use crate::limits;
@@ -204,6 +205,8 @@ pub struct Step {
     pub reason: Option<String>,
     /// Why it failed; none if it did not, or if the build under which it did kept none.
     pub(crate) failed_as: Option<StepErrorKind>,
+    /// What the master was told to do with it, oldest first; of drains the first [`limits::DRAINS_SHOWN_MAX`].
+    pub commands: Vec<Command>,
 }
 
 impl Step {

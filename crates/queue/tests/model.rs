@@ -3,10 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
 use elastic_flow_queue::{
-    Decision, Effect, IllegalTransition, OnFailure, Queue, QueueError, QueueRecord, RecordError, StepErrorKind,
-    StepEvent, StepSpec, StepState, limits,
+    Caller, CallerRole, Command as Told, CommandKind, Decision, Effect, IllegalTransition, OnFailure, Queue,
+    QueueError, QueueRecord, RecordError, StepErrorKind, StepEvent, StepSpec, StepState, limits,
 };
-use elastic_flow_receipt::StepId;
+use elastic_flow_receipt::{NodeId, StepId};
 use proptest::prelude::*;
 
 /// A queue as one would write it on a page: a list of steps, searched from the front for everything.
@@ -25,6 +25,9 @@ enum Answer {
 impl Model {
     fn run(&mut self, command: &Command) -> Answer {
         use StepState as S;
+        if matches!(command, Command::Drain) {
+            return Answer::Done(StepId(0), vec![]);
+        }
         let Command::Submit { program, key, on_failure } = command else {
             let (id, event) = command.on_step();
             return self.happen(id, event);
@@ -95,19 +98,29 @@ enum Event {
 enum Command {
     Submit { program: u8, key: Option<u8>, on_failure: OnFailure },
     OnStep { id: u64, event: Event },
+    Drain,
 }
 
 impl Command {
     fn on_step(&self) -> (u64, Event) {
         match self {
             Self::OnStep { id, event } => (*id, *event),
-            Self::Submit { .. } => unreachable!("handled by the caller"),
+            Self::Submit { .. } | Self::Drain => unreachable!("handled by the caller"),
         }
     }
 }
 
 fn spec(program: u8, key: Option<u8>, on_failure: OnFailure) -> StepSpec {
     StepSpec { key: key.map(|key| format!("key-{key}")), on_failure, ..StepSpec::new(format!("program-{program}")) }
+}
+
+fn caller() -> Caller {
+    Caller::remote(CallerRole::Submit, "10.0.0.7")
+}
+
+fn drained(name: &str, wall: u64) -> QueueRecord {
+    let by = Caller::remote(CallerRole::Admin, "10.0.0.8");
+    QueueRecord::Drained { node: Some(NodeId(1)), name: name.to_owned(), wall, by }
 }
 
 fn commands() -> impl Strategy<Value = Vec<Command>> {
@@ -130,13 +143,16 @@ fn commands() -> impl Strategy<Value = Vec<Command>> {
     let submit = (0..2_u8, prop::option::of(0..3_u8), on_failure);
     let submit = submit.prop_map(|(program, key, on_failure)| Command::Submit { program, key, on_failure });
     let on_step = (0..12_u64, event).prop_map(|(id, event)| Command::OnStep { id, event });
-    prop::collection::vec(prop_oneof![1 => submit, 3 => on_step], 0..120)
+    prop::collection::vec(prop_oneof![4 => submit, 12 => on_step, 1 => Just(Command::Drain)], 0..120)
 }
 
 fn run(queue: &Queue, command: &Command, wall: u64) -> Result<(StepId, Decision), QueueError> {
+    if matches!(command, Command::Drain) {
+        return Ok((StepId(0), Decision { records: vec![drained("w1", wall)], effects: vec![] }));
+    }
     let Command::OnStep { id, event } = command else {
         let Command::Submit { program, key, on_failure } = command else { unreachable!("two kinds") };
-        let (id, records) = queue.submit(spec(*program, *key, *on_failure), wall)?;
+        let (id, records) = queue.submit(spec(*program, *key, *on_failure), caller(), wall)?;
         return Ok((id, Decision { records, effects: vec![] }));
     };
     let id = StepId(*id);
@@ -146,7 +162,7 @@ fn run(queue: &Queue, command: &Command, wall: u64) -> Result<(StepId, Decision)
         Event::Completed => queue.completed(id, false, wall),
         Event::Skipped => queue.completed(id, true, wall),
         Event::Failed => queue.failed(id, StepErrorKind::UserError, "it broke", wall),
-        Event::Cancel => queue.cancel(id, Some("on request"), wall),
+        Event::Cancel => queue.cancel(id, caller(), Some("on request"), wall),
         Event::Cancelled => queue.cancelled(id, wall),
         Event::Interrupted => queue.interrupted(id, None, wall),
         Event::Resumed => queue.resumed(id, wall),
@@ -212,7 +228,7 @@ proptest! {
         let id = StepId(id);
         let legal = before.get(id).is_some_and(|step| step.state.after(event).is_ok());
         let in_turn = event != StepEvent::Start || before.next_to_run().map(|step| step.id) == Some(id);
-        let applied = queue.apply(&QueueRecord::Transition { id, event, wall: 9, reason: None });
+        let applied = queue.apply(&QueueRecord::Transition { id, event, wall: 9, reason: None, by: None });
         prop_assert_eq!(applied.is_ok(), legal && in_turn);
         prop_assert_eq!(queue == before, applied.is_err());
     }
@@ -227,7 +243,7 @@ fn apply(queue: &mut Queue, decision: Decision) -> Vec<Effect> {
 }
 
 fn submit(queue: &mut Queue, spec: StepSpec) -> StepId {
-    let (id, records) = queue.submit(spec, 10).unwrap();
+    let (id, records) = queue.submit(spec, caller(), 10).unwrap();
     apply(queue, Decision { records, effects: vec![] });
     id
 }
@@ -244,7 +260,7 @@ fn times_and_reasons_are_those_of_the_events() {
     assert_eq!((step.reason.as_deref(), step.ended_at()), (Some("stopped by SIGTERM"), None));
     let resumed = queue.resumed(id, 40).unwrap();
     apply(&mut queue, resumed);
-    let cancel = queue.cancel(id, Some("asked by an operator"), 50).unwrap();
+    let cancel = queue.cancel(id, caller(), Some("asked by an operator"), 50).unwrap();
     assert_eq!(apply(&mut queue, cancel), [Effect::StopStep(id)]);
     let cancelled = queue.cancelled(id, 60).unwrap();
     apply(&mut queue, cancelled);
@@ -268,11 +284,17 @@ fn the_kind_of_a_failure_stays_known_and_one_that_was_not_kept_is_said_to_be_unk
     };
     let failed = ended(&mut queue, &|queue, id| queue.failed(id, StepErrorKind::Store, "full", 2).unwrap().records);
     let earlier = ended(&mut queue, &|_, id| {
-        vec![QueueRecord::Transition { id, event: StepEvent::Fail, wall: 2, reason: Some("it broke".to_owned()) }]
+        vec![QueueRecord::Transition {
+            id,
+            event: StepEvent::Fail,
+            wall: 2,
+            reason: Some("it broke".to_owned()),
+            by: None,
+        }]
     });
     let completed = ended(&mut queue, &|queue, id| queue.completed(id, false, 2).unwrap().records);
     let cancelled = submit(&mut queue, StepSpec::new("p"));
-    let cancel = queue.cancel(cancelled, None, 3).unwrap();
+    let cancel = queue.cancel(cancelled, caller(), None, 3).unwrap();
     apply(&mut queue, cancel);
     let recovered = Queue::from_records(queue.records()).unwrap();
     assert_eq!(recovered, queue);
@@ -281,6 +303,51 @@ fn the_kind_of_a_failure_stays_known_and_one_that_was_not_kept_is_said_to_be_unk
     assert_eq!(recovered.get(failed).unwrap().reason.as_deref(), Some("full"));
     assert_eq!(kind(earlier), Some(StepErrorKind::Unknown));
     assert_eq!((kind(completed), kind(cancelled)), (None, Some(StepErrorKind::Cancelled)));
+}
+
+#[test]
+fn a_step_shows_who_told_what_to_be_done_with_it_in_the_order_of_its_life() {
+    let mut queue = Queue::new();
+    let id = submit(&mut queue, StepSpec::new("p"));
+    queue.apply(&drained("before its start", 15)).unwrap();
+    let started = queue.started(id, 20).unwrap();
+    apply(&mut queue, started);
+    queue.apply(&drained("yam2", 30)).unwrap();
+    let cancel = queue.cancel(id, Caller::local(), None, 40).unwrap();
+    apply(&mut queue, cancel);
+    let again = queue.cancel(id, caller(), None, 45).unwrap();
+    apply(&mut queue, again);
+    queue.apply(&drained("yam3", 50)).unwrap();
+    let cancelled = queue.cancelled(id, 60).unwrap();
+    apply(&mut queue, cancelled);
+    queue.apply(&drained("after its end", 70)).unwrap();
+    let told = |kind, node: Option<&str>, by, at| Told { kind, node: node.map(str::to_owned), by, at };
+    let admin = || Caller::remote(CallerRole::Admin, "10.0.0.8");
+    let commands = [
+        told(CommandKind::Submit, None, caller(), 10),
+        told(CommandKind::Drain, Some("yam2"), admin(), 30),
+        told(CommandKind::Cancel, None, Caller::local(), 40),
+        told(CommandKind::Drain, Some("yam3"), admin(), 50),
+    ];
+    assert_eq!(queue.get(id).unwrap().commands, commands);
+    assert_eq!(Queue::from_records(queue.records()).unwrap(), queue);
+
+    let replay = submit(&mut queue, StepSpec { replay_of: Some(id), ..StepSpec::new("p") });
+    assert_eq!(queue.get(replay).unwrap().commands, [told(CommandKind::Replay, None, caller(), 10)]);
+}
+
+#[test]
+fn of_many_drains_a_step_shows_the_first() {
+    let mut queue = Queue::new();
+    let id = submit(&mut queue, StepSpec::new("p"));
+    let started = queue.started(id, 20).unwrap();
+    apply(&mut queue, started);
+    for number in 0..=limits::DRAINS_SHOWN_MAX {
+        queue.apply(&drained(&number.to_string(), 30)).unwrap();
+    }
+    let commands = &queue.get(id).unwrap().commands;
+    assert_eq!(commands.len(), 1 + limits::DRAINS_SHOWN_MAX);
+    assert_eq!(commands.last().and_then(|it| it.node.as_deref()), Some("99"));
 }
 
 #[test]
@@ -300,19 +367,19 @@ fn only_a_step_that_ended_short_is_replayed() {
     let id = submit(&mut queue, StepSpec::new("p"));
     let replay = StepSpec { replay_of: Some(id), ..StepSpec::new("p") };
     let pending = QueueError::NotReplayable { id, state: StepState::Pending };
-    assert_eq!(queue.submit(replay.clone(), 1), Err(pending));
+    assert_eq!(queue.submit(replay.clone(), caller(), 1), Err(pending));
     let mut completed = queue.clone();
     for decide in [|q: &Queue, id| q.started(id, 1), |q: &Queue, id| q.completed(id, false, 2)] {
         let decision = decide(&completed, id).unwrap();
         apply(&mut completed, decision);
     }
     let nothing = QueueError::NotReplayable { id, state: StepState::Completed };
-    assert_eq!(completed.submit(replay.clone(), 3), Err(nothing));
+    assert_eq!(completed.submit(replay.clone(), caller(), 3), Err(nothing));
     let refused = queue.refused(id, "no", 1).unwrap();
     apply(&mut queue, refused);
-    assert_eq!(queue.submit(replay, 3).unwrap().0, StepId(2));
+    assert_eq!(queue.submit(replay, caller(), 3).unwrap().0, StepId(2));
     let unknown = StepSpec { replay_of: Some(StepId(7)), ..StepSpec::new("p") };
-    assert_eq!(queue.submit(unknown, 3), Err(QueueError::NoStep { id: StepId(7) }));
+    assert_eq!(queue.submit(unknown, caller(), 3), Err(QueueError::NoStep { id: StepId(7) }));
 }
 
 #[test]
@@ -321,8 +388,8 @@ fn the_queue_is_full_at_its_limit_of_steps_and_takes_more_when_one_has_left() {
     for _ in 0..limits::PENDING_STEPS_MAX {
         submit(&mut queue, StepSpec::new("p"));
     }
-    assert!(matches!(queue.submit(StepSpec::new("p"), 1), Err(QueueError::Full { steps: 10_000, .. })));
-    let cancel = queue.cancel(StepId(17), None, 1).unwrap();
+    assert!(matches!(queue.submit(StepSpec::new("p"), caller(), 1), Err(QueueError::Full { steps: 10_000, .. })));
+    let cancel = queue.cancel(StepId(17), caller(), None, 1).unwrap();
     apply(&mut queue, cancel);
     assert_eq!(submit(&mut queue, StepSpec::new("p")), StepId(10_001));
 }
@@ -334,7 +401,7 @@ fn waiting_steps_are_bounded_in_bytes_too() {
     for _ in 0..limits::PENDING_BYTES_MAX / limits::INPUTS_BYTES_MAX {
         submit(&mut queue, large());
     }
-    assert!(matches!(queue.submit(large(), 1), Err(QueueError::Full { steps: 16, .. })));
+    assert!(matches!(queue.submit(large(), caller(), 1), Err(QueueError::Full { steps: 16, .. })));
 }
 
 #[test]
@@ -350,12 +417,13 @@ fn the_oldest_ended_steps_leave_but_none_that_is_replayed_and_no_id_is_given_twi
     for _ in 2..=limits::ENDED_STEPS_MAX {
         fail(&mut queue, StepSpec::new("p"));
     }
-    let (id, records) = queue.submit(StepSpec { replay_of: Some(StepId(1)), ..StepSpec::new("replayed") }, 1).unwrap();
+    let (id, records) =
+        queue.submit(StepSpec { replay_of: Some(StepId(1)), ..StepSpec::new("replayed") }, caller(), 1).unwrap();
     assert_eq!(records.first(), Some(&QueueRecord::Forgotten { id: StepId(2) }));
     assert_eq!((id, records.len()), (StepId(10_002), 2));
     apply(&mut queue, Decision { records, effects: vec![] });
     assert_eq!((queue.get(StepId(2)), queue.steps().len()), (None, 10_001));
-    assert!(queue.submit(StepSpec { key: Some("k".to_owned()), ..StepSpec::new("other") }, 2).is_ok());
+    assert!(queue.submit(StepSpec { key: Some("k".to_owned()), ..StepSpec::new("other") }, caller(), 2).is_ok());
 }
 
 #[test]
@@ -376,8 +444,9 @@ fn records_that_no_queue_wrote_are_named() {
         id: StepId(id),
         spec: StepSpec { key: key.map(str::to_owned), ..StepSpec::new("p") },
         wall: 1,
+        by: caller(),
     };
-    let transition = |id, event| QueueRecord::Transition { id: StepId(id), event, wall: 1, reason: None };
+    let transition = |id, event| QueueRecord::Transition { id: StepId(id), event, wall: 1, reason: None, by: None };
     let (one, two, forget) = (StepId(1), StepId(2), |id| QueueRecord::Forgotten { id: StepId(id) });
     let illegal = IllegalTransition { from: StepState::Pending, event: StepEvent::Fail };
     let cases = [
@@ -400,8 +469,9 @@ fn records_that_no_queue_wrote_are_named() {
 
 #[test]
 fn a_record_reads_back_from_json_and_shows_its_names() {
-    let record = QueueRecord::Transition { id: StepId(3), event: StepEvent::RequestCancel, wall: 5, reason: None };
+    let record =
+        QueueRecord::Transition { id: StepId(3), event: StepEvent::RequestCancel, wall: 5, reason: None, by: None };
     let json = serde_json::to_string(&record).unwrap();
-    assert_eq!(json, r#"{"transition":{"id":3,"event":"request-cancel","wall":5,"reason":null}}"#);
+    assert_eq!(json, r#"{"transition":{"id":3,"event":"request-cancel","wall":5,"reason":null,"by":null}}"#);
     assert_eq!(serde_json::from_str::<QueueRecord>(&json).unwrap(), record);
 }

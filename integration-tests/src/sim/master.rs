@@ -10,7 +10,7 @@ use elastic_flow_orchestrator::journal::{ClusterRecord, Record};
 use elastic_flow_orchestrator::master::{
     Account, CoreConfig, Effect, Event, Joined, LeastOpenReceipts, MasterCore, Open, Opened, Recovery, RoundRobin,
 };
-use elastic_flow_queue::{StepSpec, StepState};
+use elastic_flow_queue::{Caller, StepSpec, StepState};
 use elastic_flow_receipt::{NodeId, ReceiptId, StepId};
 use elastic_flow_wire::message::{Message, Payload, PayloadKind, Segment};
 use std::sync::Arc;
@@ -221,12 +221,12 @@ impl World {
         }
         // A client that hears nothing asks again, with the same key.
         self.later(500, 1_500, What::Submit(index));
-        self.master_event(Event::Submit(index as u64, spec(index), Bytes::new()))
+        self.master_event(Event::Submit(index as u64, Caller::local(), Box::new(spec(index)), Bytes::new()))
     }
 
     pub(super) fn cancel(&mut self, index: usize) -> Result<(), String> {
         match self.submitted.get(&index) {
-            Some(step) => self.master_event(Event::Cancel(u64::MAX, *step)),
+            Some(step) => self.master_event(Event::Cancel(u64::MAX, Caller::local(), *step)),
             None => Ok(()),
         }
     }
@@ -253,7 +253,7 @@ impl World {
                     let most = self.plan.sync_ms;
                     self.later(0, most, What::Synced { life, number });
                 }
-                Effect::Reply(request, Ok(step)) => {
+                Effect::Reply(request, Ok(Some(step))) => {
                     if request != u64::MAX {
                         self.oracle.submitted(step)?;
                         self.submitted.insert(usize::try_from(request).unwrap_or(usize::MAX), step);
@@ -290,7 +290,7 @@ impl World {
                         What::MasterEvent { life, event: Box::new(Event::Finished(step, Ok(Vec::new()))) },
                     );
                 }
-                Effect::Reply(_, Err(_))
+                Effect::Reply(_, Ok(None) | Err(_))
                 | Effect::Keep(..)
                 | Effect::Ended(..)
                 | Effect::Observe(_)

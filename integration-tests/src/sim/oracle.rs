@@ -255,7 +255,7 @@ fn ends_as_it_may(plan: &StepPlan, step: &Step, counts: &BTreeMap<u64, u32>) -> 
 #[cfg(test)]
 mod tests {
     use elastic_flow_orchestrator::journal::{DoneRecord, SetAsideRecord};
-    use elastic_flow_queue::{QueueRecord, StepEvent, StepSpec};
+    use elastic_flow_queue::{Caller, QueueRecord, StepEvent, StepSpec};
     use elastic_flow_receipt::{NodeId, StageId};
     use elastic_flow_wire::message::{ChunkRead, FailureKind, ReadFrom};
 
@@ -300,13 +300,13 @@ mod tests {
     }
 
     fn moved(event: StepEvent) -> Record {
-        Record::Queue(QueueRecord::Transition { id: STEP, event, wall: 0, reason: None })
+        Record::Queue(QueueRecord::Transition { id: STEP, event, wall: 0, reason: None, by: None })
     }
 
     /// An oracle with a running step, of which these results have come: finished ones with chunks, failed ones without.
     fn oracle(results: &[(u64, &[u64])]) -> Oracle {
         let mut oracle = Oracle::default();
-        let submitted = QueueRecord::Submitted { id: STEP, spec: StepSpec::new("sim"), wall: 0 };
+        let submitted = QueueRecord::Submitted { id: STEP, spec: StepSpec::new("sim"), wall: 0, by: Caller::local() };
         oracle.durable(&Record::Queue(submitted)).unwrap();
         oracle.durable(&moved(StepEvent::Start)).unwrap();
         for (number, chunks) in results {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use elastic_flow_admin::PARTIAL_HEADER;
+use elastic_flow_admin::{PARTIAL_HEADER, Role};
 use elastic_flow_orchestrator::Submission;
 use elastic_flow_orchestrator::api::{DeadLetterView, FailureView, ReceiptView, StepView, WorkerView};
 use elastic_flow_queue::{OnFailure, StepState};
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::run::explain_ending;
 use crate::app::App;
-use crate::args::{AdminUrl, Common, OnFailureArg, OneStep, OutputArgs, Receipts, Replay, ResultArgs, Submit};
+use crate::args::{AdminUrl, Common, Drain, OnFailureArg, OneStep, OutputArgs, Receipts, Replay, ResultArgs, Submit};
 use crate::client::Client;
 use crate::context::{Context, Flags};
 use crate::exit_code::{COMPLETED, Failure, of_state};
@@ -24,9 +24,18 @@ use crate::{inputs, tables};
 const RECEIPTS_PAGE: u32 = 1_000;
 
 fn connect<'a>(app: &'a App, common: &'a Common, url: &AdminUrl) -> Result<(Context<'a>, Client), Failure> {
+    connect_as(app, common, url, Role::Submit)
+}
+
+fn connect_as<'a>(
+    app: &'a App,
+    common: &'a Common,
+    url: &AdminUrl,
+    role: Role,
+) -> Result<(Context<'a>, Client), Failure> {
     let context = Context::new(app, common, Flags::default())?;
     context.start_log("warn", None)?;
-    let client = Client::new(&context, &url.admin)?;
+    let client = Client::new(&context, &url.admin, role)?;
     Ok((context, client))
 }
 
@@ -99,6 +108,18 @@ pub(crate) fn cancel(app: &App, common: &Common, args: &OneStep) -> Result<u8, F
         output::json_line(&view)?;
     } else {
         output::to_stdout(|out| writeln!(out, "step {} {}", view.id, view.state))?;
+    }
+    Ok(COMPLETED)
+}
+
+pub(crate) fn drain(app: &App, common: &Common, args: &Drain) -> Result<u8, Failure> {
+    let (_, client) = connect_as(app, common, &args.url, Role::Admin)?;
+    let workers: Vec<WorkerView> =
+        client.post(&format!("/workers/{}/drain", query_encode(&args.name)), &Value::Null)?;
+    if common.json {
+        output::json_line(&workers)?;
+    } else {
+        output::to_stdout(|out| tables::workers(out, &workers))?;
     }
     Ok(COMPLETED)
 }

@@ -49,6 +49,8 @@ pub(crate) fn dispatch(app: &App, cli: &Cli, program: &str) -> Result<u8, Failur
         Command::DeadLetters(args) => ask::dead_letters(app, common, args),
         #[cfg(feature = "admin")]
         Command::Workers(url) => ask::workers(app, common, url),
+        #[cfg(feature = "admin")]
+        Command::Drain(args) => ask::drain(app, common, args),
         Command::Receipt(args) => receipt::receipt(app, common, args),
         Command::Explain(args) => explain::explain(app, common, args),
         Command::Key(args) => key::key(common, args),

@@ -72,7 +72,8 @@ fn known_to_master(
     args: &Receipt,
     id: ReceiptId,
 ) -> Result<elastic_flow_orchestrator::api::ReceiptView, String> {
-    let client = crate::client::Client::new(context, &args.url.admin).map_err(|failure| failure.to_string())?;
+    let client = crate::client::Client::new(context, &args.url.admin, elastic_flow_admin::Role::Read)
+        .map_err(|failure| failure.to_string())?;
     client.get(&format!("/receipts/{id}")).map_err(|error| Failure::from(error).to_string())
 }
 

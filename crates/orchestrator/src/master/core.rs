@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use elastic_flow_clock::Mono;
-use elastic_flow_queue::{Effect as QueueEffect, Queue, QueueError, QueueRecord, StepErrorKind, StepSpec, StepState};
+use elastic_flow_queue::{
+    Caller, Effect as QueueEffect, Queue, QueueError, QueueRecord, StepErrorKind, StepSpec, StepState,
+};
 use elastic_flow_receipt::{Attempt, NodeId, ReceiptId, StepId};
 use elastic_flow_wire::message::{Message, Segment};
 use elastic_flow_wire::with_causes;
@@ -26,7 +28,7 @@ const ACCOUNTS_KEPT: usize = 16;
 #[derive(Debug)]
 pub(super) enum Then {
     /// A client's answer.
-    Reply(RequestId, StepId),
+    Reply(RequestId, Option<StepId>),
     /// A worker may let go of a result that lost.
     Acknowledge(NodeId, Attempt),
     /// These chunks may be distributed.
@@ -162,16 +164,13 @@ impl MasterCore {
     pub fn handle(&mut self, now: Mono, wall: u64, event: Event, out: &mut Vec<Effect>) {
         self.wall = wall;
         match event {
-            Event::Submit(request, spec, source) => self.on_submit(wall, request, spec, source, out),
-            Event::Cancel(request, step) => self.on_cancel(wall, request, step, out),
+            Event::Submit(request, by, spec, source) => self.on_submit(wall, request, by, *spec, source, out),
+            Event::Cancel(request, by, step) => self.on_cancel(wall, request, by, step, out),
+            Event::DrainWorker(request, by, name) => self.on_drain_worker(request, by, &name, out),
             Event::NodeUp(joined) => self.on_node_up(now, joined, out),
             Event::Holding(node, tasks) => self.on_holding(now, node, &tasks),
             Event::NodeDown { node, reason } => self.on_node_down(now, node, &reason, out),
-            Event::NodeDraining(node) => {
-                if let Some(it) = self.nodes.by_id.get_mut(&node) {
-                    it.draining = true;
-                }
-            }
+            Event::NodeDraining(node) => self.on_node_draining(node, out),
             Event::Pulse { node, holding } => self.on_pulse(now, node, &holding, out),
             Event::AskServers(step, question) => self.on_ask_servers(step, question),
             Event::Found(node, found) => self.on_found(node, found, out),
@@ -184,7 +183,7 @@ impl MasterCore {
             Event::Journaled(number) => self.on_journaled(now, number, out),
             Event::Finished(step, result) => self.on_finished(wall, step, result, out),
             Event::Tick => self.on_tick(now),
-            Event::Drain => self.draining = true,
+            Event::Drain(by) => self.on_drain(by, out),
             Event::Interrupt => self.on_interrupt(wall, out),
         }
         self.advance(now, wall, out);
@@ -230,12 +229,20 @@ impl MasterCore {
         self.waiting.entry(number).or_default().push_back(then);
     }
 
-    fn on_submit(&mut self, wall: u64, request: RequestId, spec: StepSpec, source: Bytes, out: &mut Vec<Effect>) {
+    fn on_submit(
+        &mut self,
+        wall: u64,
+        request: RequestId,
+        by: Caller,
+        spec: StepSpec,
+        source: Bytes,
+        out: &mut Vec<Effect>,
+    ) {
         if self.draining {
             out.push(Effect::Reply(request, Err(ApiError::Stopping)));
             return;
         }
-        match self.queue.submit(spec, wall) {
+        match self.queue.submit(spec, by, wall) {
             Err(error) => {
                 // Only what is not well-formed is wrong by itself; the rest depends on what else there is.
                 let wrong = matches!(error, QueueError::Spec(_));
@@ -248,13 +255,13 @@ impl MasterCore {
                     self.sources.insert(step, source.clone());
                     self.journal(Record::Source(SourceRecord { step, resolved: source }), out);
                 }
-                self.reply_when_durable(request, step, out);
+                self.reply_when_durable(request, Some(step), out);
             }
         }
     }
 
-    fn on_cancel(&mut self, wall: u64, request: RequestId, step: StepId, out: &mut Vec<Effect>) {
-        match self.queue.cancel(step, None, wall) {
+    fn on_cancel(&mut self, wall: u64, request: RequestId, by: Caller, step: StepId, out: &mut Vec<Effect>) {
+        match self.queue.cancel(step, by, None, wall) {
             Err(error) => out.push(Effect::Reply(request, Err(ApiError::Conflict(with_causes(&error))))),
             Ok(decision) => {
                 self.apply_queue(decision.records, out);
@@ -263,13 +270,13 @@ impl MasterCore {
                 } else {
                     self.sources.remove(&step);
                 }
-                self.reply_when_durable(request, step, out);
+                self.reply_when_durable(request, Some(step), out);
             }
         }
     }
 
     /// What was decided so far is acknowledged once it is in the journal.
-    fn reply_when_durable(&mut self, request: RequestId, step: StepId, out: &mut Vec<Effect>) {
+    pub(super) fn reply_when_durable(&mut self, request: RequestId, step: Option<StepId>, out: &mut Vec<Effect>) {
         if self.synced >= self.written {
             out.push(Effect::Reply(request, Ok(step)));
         } else {
@@ -300,6 +307,7 @@ impl MasterCore {
                     None => out.push(Effect::Observe(observation)),
                 }
             }
+            self.note_drain(&record);
             if let QueueRecord::Forgotten { id } = &record {
                 self.accounts.remove(id);
                 out.push(Effect::Forget(*id));
@@ -548,8 +556,7 @@ impl MasterCore {
     fn on_node_up(&mut self, now: Mono, joined: Joined, out: &mut Vec<Effect>) {
         out.push(Effect::Observe(Observation::Worker { name: joined.name.clone(), connected: true, reason: None }));
         let eligible = joined.build == self.build || self.settings.allow_mixed_builds;
-        let node = Node::new(joined, now, eligible, self.monitored);
-        self.nodes.by_id.insert(node.joined.node, node);
+        self.nodes.join(Node::new(joined, now, eligible, self.monitored));
     }
 
     fn on_node_down(&mut self, now: Mono, node: NodeId, reason: &str, out: &mut Vec<Effect>) {
@@ -582,7 +589,8 @@ impl MasterCore {
             .sources
             .iter()
             .map(|(step, resolved)| Record::Source(SourceRecord { step: *step, resolved: resolved.clone() }));
-        std::iter::once(Record::Cluster(cluster)).chain(queue).chain(sources).collect()
+        let drains = self.nodes.drains().map(Record::Queue);
+        std::iter::once(Record::Cluster(cluster)).chain(queue).chain(sources).chain(drains).collect()
     }
 
     /// The step that runs.

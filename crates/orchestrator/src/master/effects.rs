@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use elastic_flow_dataflow::seam::{Cover, Cut, SourcePart};
-use elastic_flow_queue::{StepErrorKind, StepSpec, StepState};
+use elastic_flow_queue::{Caller, StepErrorKind, StepSpec, StepState};
 use elastic_flow_receipt::{Attempt, Earlier, NodeId, ReceiptId, StepId};
 use elastic_flow_wire::message::{Found, HeldTask, Message, Payload, Segment, TaskResult};
 
@@ -93,9 +93,11 @@ pub struct Before {
 #[derive(Debug)]
 pub enum Event {
     /// A client wants a step queued, whose source was found to be this.
-    Submit(RequestId, StepSpec, Bytes),
+    Submit(RequestId, Caller, Box<StepSpec>, Bytes),
     /// A client wants a step cancelled.
-    Cancel(RequestId, StepId),
+    Cancel(RequestId, Caller, StepId),
+    /// A client wants the workers of this name to get no more work, and to finish what they have.
+    DrainWorker(RequestId, Caller, String),
     /// A worker is there.
     NodeUp(Joined),
     /// A worker is gone.
@@ -147,8 +149,8 @@ pub enum Event {
     Finished(StepId, Result<Vec<String>, Cause>),
     /// Time has passed.
     Tick,
-    /// The master is asked to stop: running tasks may end, nothing new starts.
-    Drain,
+    /// The master is to stop: running tasks may end, nothing new starts. None asks if a step's action on failure does.
+    Drain(Option<Caller>),
     /// The master stops now; what runs is interrupted.
     Interrupt,
 }
@@ -184,8 +186,8 @@ impl Cause {
 pub enum Effect {
     /// Append this record; records are numbered from 1 in the order of these effects.
     Journal(u64, Record),
-    /// Answer a client.
-    Reply(RequestId, Result<StepId, ApiError>),
+    /// Answer a client: with the step that it is about; of a drain, the one that runs, if one does.
+    Reply(RequestId, Result<Option<StepId>, ApiError>),
     /// Send a message to a worker.
     Send(NodeId, Message),
     /// Open program, source and aggregate of a step; cut nothing of what is there already.

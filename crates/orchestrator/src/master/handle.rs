@@ -5,7 +5,7 @@ use std::sync::Arc;
 use elastic_flow_dataflow::format::Format;
 use elastic_flow_dataflow::seam::StepOutput;
 use elastic_flow_dataflow::source::{ItemBatches, ResolvedSource, SourceSpec};
-use elastic_flow_queue::{StepSpec, StepState};
+use elastic_flow_queue::{Caller, StepSpec, StepState};
 use elastic_flow_receipt::{Audit, ReceiptId, StepId};
 use elastic_flow_store::Store;
 use elastic_flow_wire::with_causes;
@@ -23,6 +23,8 @@ use crate::api::{
 use crate::programs::Programs;
 
 /// Speaks to a running master. Clones speak to the same one.
+///
+/// What it tells the master to do is journalled as of its caller: the master's own process, unless [`MasterHandle::by`] says otherwise.
 #[derive(Debug, Clone)]
 pub struct MasterHandle {
     pub(super) commands: mpsc::Sender<Command>,
@@ -34,9 +36,17 @@ pub struct MasterHandle {
     pub(super) window: Option<Arc<str>>,
     /// Whether it is known of which servers the cluster consists.
     pub(super) knows_servers: bool,
+    /// Whoever speaks through it.
+    pub(super) caller: Caller,
 }
 
 impl MasterHandle {
+    /// One through which `caller` speaks.
+    #[must_use]
+    pub fn by(&self, caller: Caller) -> Self {
+        Self { caller, ..self.clone() }
+    }
+
     /// Queues a step and waits until it is durable.
     ///
     /// # Errors
@@ -104,16 +114,24 @@ impl MasterHandle {
             replay_of: None,
             allow_missing_servers: submission.allow_missing_servers,
         };
-        self.request(|reply| Command::Submit(Box::new(spec), source, reply)).await
+        self.request_step(|by, reply| Command::Submit(by, Box::new(spec), source, reply)).await
     }
 
     async fn request(
         &self,
-        command: impl FnOnce(oneshot::Sender<Result<StepId, ApiError>>) -> Command,
-    ) -> Result<StepId, ApiError> {
+        command: impl FnOnce(Caller, oneshot::Sender<Result<Option<StepId>, ApiError>>) -> Command,
+    ) -> Result<Option<StepId>, ApiError> {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(command(reply)).await.map_err(|_| ApiError::Stopping)?;
+        self.commands.send(command(self.caller.clone(), reply)).await.map_err(|_| ApiError::Stopping)?;
         answer.await.map_err(|_| ApiError::Stopping)?
+    }
+
+    /// A request that is about a step, and answered with it.
+    async fn request_step(
+        &self,
+        command: impl FnOnce(Caller, oneshot::Sender<Result<Option<StepId>, ApiError>>) -> Command,
+    ) -> Result<StepId, ApiError> {
+        self.request(command).await?.ok_or_else(|| ApiError::Invalid("the answer names no step".to_owned()))
     }
 
     async fn ask<T: Send + 'static>(&self, question: impl FnOnce(&Loop) -> T + Send + 'static) -> Result<T, ApiError> {
@@ -161,7 +179,7 @@ impl MasterHandle {
     /// # Errors
     /// There is no such step, or it has ended otherwise.
     pub async fn cancel(&self, step: StepId) -> Result<StepView, ApiError> {
-        self.request(|reply| Command::Cancel(step, reply)).await?;
+        self.request_step(|by, reply| Command::Cancel(by, step, reply)).await?;
         self.step(step).await
     }
 
@@ -182,7 +200,7 @@ impl MasterHandle {
             )));
         }
         let spec = StepSpec { replay_of: Some(step), key: None, ..spec };
-        self.request(|reply| Command::Submit(Box::new(spec), bytes::Bytes::new(), reply)).await
+        self.request_step(|by, reply| Command::Submit(by, Box::new(spec), bytes::Bytes::new(), reply)).await
     }
 
     /// A step's audit.
@@ -352,6 +370,20 @@ impl MasterHandle {
     /// The master is stopping.
     pub async fn workers(&self) -> Result<Vec<WorkerView>, ApiError> {
         self.ask(Loop::worker_views).await
+    }
+
+    /// Gives the worker of this name no more work; it finishes what it has, and stays connected. A worker that is started anew takes
+    /// work again. Gives the workers of that name: as a rule one.
+    ///
+    /// # Errors
+    /// No worker of this name is connected, or the store failed.
+    ///
+    /// # Cancel safety
+    /// Not safe: the worker may have been drained. Doing it again changes nothing.
+    pub async fn drain(&self, name: &str) -> Result<Vec<WorkerView>, ApiError> {
+        self.request(|by, reply| Command::Drain(by, name.to_owned(), reply)).await?;
+        let workers = self.workers().await?;
+        Ok(workers.into_iter().filter(|it| it.joined && it.name == name).collect())
     }
 
     /// The cluster in short.

@@ -8,6 +8,7 @@ mod core;
 mod dead_letters;
 #[cfg(test)]
 mod dead_letters_tests;
+mod drain;
 mod effects;
 mod handle;
 mod journaler;

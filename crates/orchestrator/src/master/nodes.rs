@@ -1,14 +1,18 @@
 //! The workers that are connected, and which of them should get the next task.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Debug;
 
 use elastic_flow_clock::Mono;
 use elastic_flow_dataflow::seam::Cover;
+use elastic_flow_queue::{Command, QueueRecord};
 use elastic_flow_receipt::{Attempt, NodeId, ReceiptId};
 use elastic_flow_wire::message::{ChunkRead, ReadFrom};
 
 use super::effects::Joined;
+
+/// Drained workers that are remembered, the last ones: each is a process that has to be gone before it is safe to forget.
+const DRAINS_KEPT: usize = 1_000;
 
 /// A connected worker.
 #[derive(Debug)]
@@ -17,7 +21,8 @@ pub(crate) struct Node {
     pub(crate) joined_at: Mono,
     /// Whether it has said what it has of earlier links. Before, nothing is given to it: it may hold the result already.
     pub(crate) announced: bool,
-    pub(crate) draining: bool,
+    /// Who wanted it to get no more work, if somebody did; the worker itself where it leaves.
+    pub(crate) drained: Option<Command>,
     /// Whether its build may run the master's steps.
     pub(crate) eligible: bool,
     /// What the heartbeat monitor said of it last; nothing before it was asked. Where there is none, it lives as long as its link.
@@ -51,7 +56,7 @@ impl Node {
             joined,
             joined_at: now,
             announced: false,
-            draining: false,
+            drained: None,
             eligible,
             living: if monitored { None } else { Some(true) },
             taken: Vec::new(),
@@ -84,7 +89,7 @@ impl Node {
     }
 
     pub(crate) const fn takes_work(&self) -> bool {
-        self.eligible && !self.draining && self.is_living()
+        self.eligible && self.drained.is_none() && self.is_living()
     }
 }
 
@@ -147,9 +152,39 @@ impl Distribute for RoundRobin {
 #[derive(Debug, Default)]
 pub(crate) struct Nodes {
     pub(crate) by_id: BTreeMap<NodeId, Node>,
+    /// Who was drained, oldest first: connected or not, for a worker that comes back in the same life stays drained.
+    drains: VecDeque<(NodeId, Command)>,
 }
 
 impl Nodes {
+    /// A worker is there.
+    pub(crate) fn join(&mut self, mut node: Node) {
+        let drain = self.drains.iter().find(|(id, _)| *id == node.joined.node);
+        node.drained = drain.map(|(_, command)| command.clone());
+        self.by_id.insert(node.joined.node, node);
+    }
+
+    /// A worker gets no more work.
+    pub(crate) fn drain(&mut self, node: NodeId, command: Command) {
+        if let Some(it) = self.by_id.get_mut(&node) {
+            it.drained = Some(command.clone());
+        }
+        if self.drains.len() == DRAINS_KEPT {
+            self.drains.pop_front();
+        }
+        self.drains.push_back((node, command));
+    }
+
+    /// The records that drain them again.
+    pub(crate) fn drains(&self) -> impl Iterator<Item = QueueRecord> {
+        self.drains.iter().map(|(node, it)| QueueRecord::Drained {
+            node: Some(*node),
+            name: it.node.clone().unwrap_or_default(),
+            wall: it.at,
+            by: it.by.clone(),
+        })
+    }
+
     /// Compute threads of all workers that take work.
     pub(crate) fn slots(&self) -> u64 {
         self.by_id.values().filter(|it| it.takes_work()).map(|it| u64::from(it.joined.slots)).sum()

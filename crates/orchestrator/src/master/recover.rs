@@ -100,6 +100,7 @@ impl Recovery {
 
     fn apply_queue(&mut self, record: &QueueRecord) -> Result<(), QueueRecordError> {
         self.core.queue.apply(record)?;
+        self.core.note_drain(record);
         if let QueueRecord::Transition { id, event: StepEvent::Start, wall, .. } = record
             && let Some(step) = self.core.queue.get(*id)
         {

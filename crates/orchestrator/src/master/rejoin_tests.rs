@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use elastic_flow_clock::Mono;
 use elastic_flow_dataflow::seam::{Cover, Cut, SourcePart};
-use elastic_flow_queue::StepSpec;
+use elastic_flow_queue::{Caller, StepSpec};
 use elastic_flow_receipt::{Attempt, NodeId, ReceiptId, StepId};
 use elastic_flow_wire::message::{
     Assignment, ChunkRead, HeldTask, Message, Outcome, Payload, PayloadKind, ReadFrom, TaskResult,
@@ -150,7 +150,7 @@ fn cut(number: u64) -> Cut {
 /// A master with one worker, which has the first chunk.
 pub(super) fn at_work() -> (Bench, Assignment) {
     let mut bench = Bench::over(Vec::new(), 1);
-    bench.on(Event::Submit(1, StepSpec::new("p"), Bytes::new()));
+    bench.on(Event::Submit(1, Caller::local(), Box::new(StepSpec::new("p")), Bytes::new()));
     bench.join(1);
     bench.holding(1, &[]);
     let (_, assignment) = bench.assigned[0].clone();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use elastic_flow_clock::Mono;
 use elastic_flow_dataflow::seam::{Cover, Cut, SourcePart};
-use elastic_flow_queue::{StepSpec, StepState};
+use elastic_flow_queue::{Caller, StepSpec, StepState};
 use elastic_flow_receipt::{NodeId, StepId};
 use elastic_flow_wire::message::{
     Assignment, ChunkRead, Found, Message, Outcome, Payload, PayloadKind, ReadFrom, TaskResult,
@@ -51,7 +51,8 @@ impl Bench {
         let core = MasterCore::new(config, 1);
         let (opens, looks, assigned) = (Vec::new(), Vec::new(), Vec::new());
         let mut bench = Self { core, now: Mono::ZERO, on_servers, opens, looks, ships: 0, assigned };
-        bench.on(Event::Submit(1, StepSpec { allow_missing_servers, ..StepSpec::new("p") }, Bytes::new()));
+        let spec = Box::new(StepSpec { allow_missing_servers, ..StepSpec::new("p") });
+        bench.on(Event::Submit(1, Caller::local(), spec, Bytes::new()));
         bench
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use elastic_flow_clock::{Clock, Mono};
 use elastic_flow_dataflow::seam::StepOutput;
-use elastic_flow_queue::{StepSpec, StepState};
+use elastic_flow_queue::{Caller, StepSpec, StepState};
 use elastic_flow_receipt::{NodeId, StepId};
 use elastic_flow_transport::{Endpoint, TransportEvent};
 use elastic_flow_wire::message::{Message, Pulse};
@@ -21,7 +21,7 @@ use super::journaler::{self, Journaler, Written};
 use super::meters::{Meters, NOT_LIVING};
 use super::monitor::{MonitorThread, Verdict, Watched};
 use super::source::{self, SourceThread};
-use crate::api::{ApiError, ClusterEvent, ClusterEventKind, ClusterView, FilesView, WorkerView};
+use crate::api::{ApiError, ClusterEvent, ClusterEventKind, ClusterView, CommandView, FilesView, WorkerView};
 use crate::config::ExpectedWorker;
 use crate::journal::ClusterRecord;
 use crate::links::Links;
@@ -45,12 +45,13 @@ const EVENTS_AT_ONCE: usize = 64;
 
 /// A question about the loop's state.
 pub(super) type Question = Box<dyn FnOnce(&Loop) + Send>;
-type Reply = oneshot::Sender<Result<StepId, ApiError>>;
+type Reply = oneshot::Sender<Result<Option<StepId>, ApiError>>;
 
 /// What the loop is asked.
 pub(super) enum Command {
-    Submit(Box<StepSpec>, Bytes, Reply),
-    Cancel(StepId, Reply),
+    Submit(Caller, Box<StepSpec>, Bytes, Reply),
+    Cancel(Caller, StepId, Reply),
+    Drain(Caller, String, Reply),
     Wait(StepId, oneshot::Sender<()>),
     Save(StepId, oneshot::Sender<Result<Bytes, String>>),
     TakeOutput(StepId, oneshot::Sender<Option<Arc<Box<dyn StepOutput>>>>),
@@ -323,13 +324,17 @@ impl Loop {
 
     fn on_command(&mut self, command: Command) {
         match command {
-            Command::Submit(spec, source, reply) => {
+            Command::Submit(by, spec, source, reply) => {
                 let request = self.request(reply);
-                self.handle(Event::Submit(request, *spec, source));
+                self.handle(Event::Submit(request, by, spec, source));
             }
-            Command::Cancel(step, reply) => {
+            Command::Cancel(by, step, reply) => {
                 let request = self.request(reply);
-                self.handle(Event::Cancel(request, step));
+                self.handle(Event::Cancel(request, by, step));
+            }
+            Command::Drain(by, name, reply) => {
+                let request = self.request(reply);
+                self.handle(Event::DrainWorker(request, by, name));
             }
             Command::Wait(step, reply) => {
                 let ended = self.core.queue().get(step).is_none_or(|it| it.state.is_final())
@@ -345,7 +350,7 @@ impl Loop {
                 reply.send(self.outputs.remove(&step)).ok();
             }
             Command::Ask(question) => question(self),
-            Command::Stop(grace) => self.begin_stop(StopReason::Asked, grace),
+            Command::Stop(grace) => self.begin_stop(StopReason::Asked, Some(Caller::local()), grace),
         }
     }
 
@@ -355,13 +360,13 @@ impl Loop {
         self.requests
     }
 
-    fn begin_stop(&mut self, reason: StopReason, grace: Duration) {
+    fn begin_stop(&mut self, reason: StopReason, by: Option<Caller>, grace: Duration) {
         if self.stop.is_none() {
             self.stop = Some(reason);
         }
         let until = self.clock.now() + grace;
         self.stopping = Some(self.stopping.map_or(until, |it| it.min(until)));
-        self.handle(Event::Drain);
+        self.handle(Event::Drain(by));
     }
 
     /// When the grace of a stop is over, what still runs is interrupted; a store that outlives this process runs it on later.
@@ -501,7 +506,9 @@ impl Loop {
                 }
                 Effect::Ended(step, state) => self.on_ended(step, state),
                 Effect::Observe(observation) => self.observe(observation),
-                Effect::Terminate(step) => self.begin_stop(StopReason::Terminated(step), self.about.shutdown_grace),
+                Effect::Terminate(step) => {
+                    self.begin_stop(StopReason::Terminated(step), None, self.about.shutdown_grace)
+                }
                 Effect::Drained => self.drained = true,
             }
         }
@@ -701,7 +708,8 @@ impl Loop {
                     address: it.address,
                     slots: it.slots,
                     same_build: it.same_build,
-                    draining: it.draining,
+                    draining: it.drained.is_some(),
+                    drained: it.drained.as_ref().map(CommandView::of),
                     living: it.living,
                     open_chunks: it.open_chunks,
                     busy: last.map_or(0, |it| it.pulse.busy),
@@ -754,6 +762,7 @@ fn not_joined(expected: &ExpectedWorker) -> WorkerView {
         same_build: false,
         draining: false,
         living: false,
+        drained: None,
         open_chunks: 0,
         busy: 0,
         resident_bytes: 0,

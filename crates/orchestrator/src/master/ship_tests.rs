@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use elastic_flow_clock::Mono;
 use elastic_flow_dataflow::seam::{Cover, Cut, SourcePart};
-use elastic_flow_queue::StepSpec;
+use elastic_flow_queue::{Caller, StepSpec};
 use elastic_flow_receipt::{Attempt, NodeId, ReceiptId};
 use elastic_flow_wire::message::{Assignment, ChunkRead, Message, Outcome, Payload, PayloadKind, ReadFrom, TaskResult};
 
@@ -58,7 +58,7 @@ impl Bench {
             bench.on(Event::NodeUp(Joined { node, name, address: String::new(), slots: *slots, build: 1 }));
             bench.on(Event::Holding(node, Vec::new()));
         }
-        bench.on(Event::Submit(1, StepSpec::new("p"), Bytes::new()));
+        bench.on(Event::Submit(1, Caller::local(), Box::new(StepSpec::new("p")), Bytes::new()));
         bench
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use elastic_flow_clock::Clock;
+use elastic_flow_queue::Caller;
 use elastic_flow_receipt::{NodeId, StepId};
 use elastic_flow_store::{Store, StoreError};
 use elastic_flow_transport::{Endpoint, EndpointConfig, Net};
@@ -131,6 +132,7 @@ impl Master {
             handed_over,
             window: config.window.map(Into::into),
             knows_servers: !about.expected.is_empty(),
+            caller: Caller::local(),
         };
         let (stopped_out, stopped) = watch::channel(None);
         let mut runner =

@@ -1,7 +1,7 @@
 //! What the master shows of its state.
 
 use elastic_flow_clock::Mono;
-use elastic_flow_queue::{Step, StepState};
+use elastic_flow_queue::{Command, Step, StepState};
 use elastic_flow_receipt::{Audit, Filter, Ledger, NodeId, Station, StepId};
 
 use super::account::{audit, gaps_of, name_of, reads_of};
@@ -10,7 +10,8 @@ use super::dead_letters::{page, skipped_of};
 use super::effects::Ending;
 use super::run::{Opening, Run};
 use crate::api::{
-    ApiError, DeadLetterFilter, DeadLetterView, FailureView, Progress, ReceiptFilter, ReceiptView, StepView,
+    ApiError, CommandView, DeadLetterFilter, DeadLetterView, FailureView, Progress, ReceiptFilter, ReceiptView,
+    StepView,
 };
 
 /// Receipts listed at once where the filter names no limit.
@@ -31,8 +32,8 @@ pub struct NodeView {
     pub slots: u32,
     /// Whether it may run the master's steps.
     pub same_build: bool,
-    /// Whether it is leaving.
-    pub draining: bool,
+    /// Who wanted it to get no more work; none if it gets some.
+    pub drained: Option<Command>,
     /// Whether it counts as living.
     pub living: bool,
     /// Chunks open on it.
@@ -80,6 +81,7 @@ impl MasterCore {
             ended_at: step.ended_at().filter(|_| !ending),
             reason: step.reason.clone().filter(|_| !ending),
             error_kind: step.error_kind().filter(|_| !ending),
+            commands: step.commands.iter().map(CommandView::of).collect(),
             waiting_for: run.and_then(|it| self.waiting_for(it, now)),
             progress: run
                 .map(|it| it.progress(now))
@@ -158,7 +160,7 @@ impl MasterCore {
                 address: it.joined.address.clone(),
                 slots: it.joined.slots,
                 same_build: it.joined.build == self.build,
-                draining: it.draining,
+                drained: it.drained.clone(),
                 living: it.is_living(),
                 open_chunks: it.open_chunks,
                 read_in_place_bytes: it.reads.in_place,
@@ -167,7 +169,7 @@ impl MasterCore {
             .collect()
     }
 
-    /// Workers that may be given chunks: of a build that may run them, and not leaving.
+    /// Workers that may be given chunks: of a build that may run them, and not drained.
     #[must_use]
     pub fn workers_that_take_work(&self) -> usize {
         self.nodes.by_id.values().filter(|it| it.takes_work()).count()

@@ -134,7 +134,7 @@ fn config() -> CoreConfig {
 /// The step that a record is about.
 const fn step_of(record: &Record) -> Option<StepId> {
     match record {
-        Record::Cluster(_) | Record::Queue(QueueRecord::IdsUsed { .. }) => None,
+        Record::Cluster(_) | Record::Queue(QueueRecord::IdsUsed { .. } | QueueRecord::Drained { .. }) => None,
         Record::Queue(
             QueueRecord::Submitted { id, .. }
             | QueueRecord::Transition { id, .. }

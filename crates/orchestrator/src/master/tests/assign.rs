@@ -1,6 +1,7 @@
 //! How far the source is cut ahead, how large chunks and tasks are, and who gets them.
 
 use bytes::Bytes;
+use elastic_flow_queue::Caller;
 use elastic_flow_wire::message::digest;
 
 use super::super::effects::{Effect, Event};
@@ -51,7 +52,7 @@ fn a_step_that_is_ending_is_neither_cut_nor_given_out_any_further() {
     let mut bench = Bench::open(many_each(), Some(1_000));
     bench.join(1, 1);
     assert_eq!(bench.cut(splits(0..1), false), ["notice w1", "assign w1 #1 [0]", "cut 1"]);
-    bench.on(Event::Cancel(2, STEP));
+    bench.on(Event::Cancel(2, Caller::local(), STEP));
     let conceived = bench.records.len();
     assert!(bench.cut(splits(1..2), false).is_empty());
     assert_eq!(bench.records.len(), conceived, "what is cut too late is not conceived");

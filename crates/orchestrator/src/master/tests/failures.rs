@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use elastic_flow_queue::{StepErrorKind, StepState};
+use elastic_flow_queue::{Caller, StepErrorKind, StepState};
 use elastic_flow_wire::message::{FailureKind, Outcome};
 
 use super::super::effects::{Cause, Event};
@@ -190,7 +190,7 @@ fn what_fails_beside_the_chunks_has_a_kind_of_its_own() {
     assert_eq!(kind_of(deserted), Some(StepErrorKind::NoWorkers));
 
     let mut cancelled = Bench::running(one_each(), &[1], splits(0..1));
-    cancelled.on(Event::Cancel(2, STEP));
+    cancelled.on(Event::Cancel(2, Caller::local(), STEP));
     cancelled.done(1);
     assert_eq!(cancelled.core.step_view(STEP, cancelled.now).unwrap().error_kind, None, "not before its end");
     cancelled.finish();
@@ -262,7 +262,7 @@ fn a_chunk_that_was_open_on_three_lost_workers_runs_alone_and_a_fourth_loss_sets
 fn a_step_that_is_cancelled_takes_what_is_in_hand_and_abandons_the_rest() {
     let mut bench = Bench::running(one_each(), &[1, 1], splits(0..4));
     bench.failed(1, Some(0));
-    assert_eq!(bench.on(Event::Cancel(2, STEP)), ["reply"]);
+    assert_eq!(bench.on(Event::Cancel(2, Caller::local(), STEP)), ["reply"]);
     assert_eq!(bench.done(2), ["merge", "ack w2 #2"]);
     assert_eq!(bench.done(3), ["merge", "ack w1 #3", "finish"]);
     assert_eq!(bench.finish(), ["release w1", "release w2", "ended CANCELLED"]);

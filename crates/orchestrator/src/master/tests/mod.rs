@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use elastic_flow_clock::Mono;
 use elastic_flow_dataflow::seam::{Cover, Cut, SourcePart};
-use elastic_flow_queue::StepSpec;
+use elastic_flow_queue::{Caller, CallerRole, StepSpec};
 use elastic_flow_receipt::{Attempt, NodeId, ReceiptId, StepId};
 use elastic_flow_wire::message::{
     Assignment, ChunkRead, FailureKind, Message, Outcome, Payload, PayloadKind, ReadFrom, TaskResult,
@@ -50,6 +50,11 @@ fn config(settings: Settings) -> CoreConfig {
     let (name, method) = ("master".to_owned(), Box::new(LeastOpenReceipts));
     let planted = Planted::default();
     CoreConfig { settings, build: BUILD, name, method, observing: false, monitored: false, planted }
+}
+
+/// Whoever submits steps here.
+fn caller() -> Caller {
+    Caller::remote(CallerRole::Submit, "10.0.0.7")
 }
 
 /// Chunk `number` of a file of which each chunk has `bytes`.
@@ -184,7 +189,7 @@ impl Bench {
     }
 
     fn submit(&mut self, spec: StepSpec) -> Vec<String> {
-        self.on(Event::Submit(1, spec, Bytes::from_static(b"the source")))
+        self.on(Event::Submit(1, caller(), Box::new(spec), Bytes::from_static(b"the source")))
     }
 
     fn join(&mut self, node: u128, slots: u32) -> Vec<String> {

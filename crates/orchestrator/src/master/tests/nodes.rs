@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use elastic_flow_queue::{Caller, CallerRole};
 use elastic_flow_receipt::NodeId;
 
 use super::super::effects::Event;
 use super::super::nodes::{Candidate, ChunkFacts, Distribute};
-use super::{BUILD, Bench, STEP, config, file, one_each, splits};
+use super::{BUILD, Bench, STEP, WALL, config, file, one_each, splits};
+use crate::api::CommandView;
 use crate::config::Settings;
+use crate::journal::ClusterRecord;
 
 #[test]
 fn a_worker_that_leaves_gets_nothing_more_and_is_not_waited_for() {
@@ -18,7 +21,66 @@ fn a_worker_that_leaves_gets_nothing_more_and_is_not_waited_for() {
     assert_eq!(bench.tasks[&3].0, NodeId(1));
     bench.after(100);
     assert_eq!(bench.done(3), ["assign w1 #4 [0]", "merge", "ack w1 #3"], "worker 2 will not have room for it");
-    assert!(bench.core.node_views()[1].draining);
+    let drained = bench.core.node_views()[1].drained.clone().unwrap();
+    assert_eq!((drained.by.role, drained.at), (CallerRole::Worker, WALL));
+}
+
+fn drain(bench: &mut Bench, name: &str) -> Vec<String> {
+    bench.on(Event::DrainWorker(7, Caller::remote(CallerRole::Admin, "10.0.0.8"), name.to_owned()))
+}
+
+/// What the running step shows of commands: what, of which node, by whom and from where.
+fn commands(bench: &Bench) -> Vec<String> {
+    let commands = bench.core.step_view(STEP, bench.now).unwrap().commands;
+    let text = |it: CommandView| format!("{} {:?} {} {:?} {}", it.what, it.node, it.role, it.address, it.at);
+    commands.into_iter().map(text).collect()
+}
+
+#[test]
+fn a_drained_worker_finishes_what_it_has_and_the_step_shows_who_drained_it() {
+    let mut bench = Bench::running(one_each(), &[1, 1], splits(0..4));
+    assert_eq!(
+        drain(&mut bench, "w3"),
+        ["refuse: there is no worker \"w3\" connected: `workers` lists those that are"]
+    );
+    bench.syncs = false;
+    assert_eq!(drain(&mut bench, "w2"), ["journal"], "acknowledged when it is durable");
+    assert_eq!(bench.sync(), ["reply"]);
+    bench.syncs = true;
+    assert_eq!(drain(&mut bench, "w2"), ["reply"], "and it changes nothing");
+    assert_eq!(bench.done(2), ["merge", "ack w2 #2"]);
+    assert_eq!(bench.done(1), ["assign w1 #3 [2]", "merge", "ack w1 #1"]);
+    let told = [r#"submit None submit Some("10.0.0.7") 1000"#, r#"drain Some("w2") admin Some("10.0.0.8") 1000"#];
+    assert_eq!(commands(&bench), told);
+
+    let (mut bench, _) = bench.again(one_each());
+    assert_eq!(commands(&bench), told, "the next life knows as much");
+    bench.join(2, 1);
+    assert!(bench.core.node_views()[0].drained.is_some(), "a worker that comes back in the same life stays drained");
+    bench.join(3, 1);
+    assert!(bench.core.node_views()[1].drained.is_none(), "another life takes work again");
+}
+
+#[test]
+fn a_journal_that_is_written_anew_keeps_drained_workers_drained() {
+    let mut bench = Bench::new(config(one_each()));
+    bench.join(1, 1);
+    drain(&mut bench, "w1");
+    bench.records = bench.core.snapshot(ClusterRecord { incarnation: 1, epoch: 1 });
+    let (mut bench, _) = bench.again(one_each());
+    bench.join(1, 1);
+    assert_eq!(bench.core.node_views()[0].drained.as_ref().map(|it| it.by.role), Some(CallerRole::Admin));
+}
+
+#[test]
+fn a_step_shows_that_its_master_was_stopped_and_by_whom() {
+    let mut bench = Bench::running(one_each(), &[1], splits(0..4));
+    bench.on(Event::Drain(Some(Caller::local())));
+    bench.on(Event::Drain(Some(Caller::local())));
+    bench.on(Event::Interrupt);
+    let (bench, _) = bench.again(one_each());
+    let told = [r#"submit None submit Some("10.0.0.7") 1000"#, r#"drain Some("master") local None 1000"#];
+    assert_eq!(commands(&bench), told);
 }
 
 #[test]

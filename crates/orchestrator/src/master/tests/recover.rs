@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use elastic_flow_queue::{QueueRecord, StepEvent, StepState};
+use elastic_flow_queue::{Caller, QueueRecord, StepEvent, StepState};
 use elastic_flow_receipt::StepId;
 use elastic_flow_wire::message::{Payload, PayloadKind, digest};
 
@@ -132,7 +132,7 @@ fn a_payload_that_comes_again_for_a_chunk_that_is_over_is_let_go() {
 #[test]
 fn a_cancel_outlives_a_restart() {
     let mut bench = half_way(split);
-    bench.on(Event::Cancel(2, STEP));
+    bench.on(Event::Cancel(2, Caller::local(), STEP));
     let (mut next, shown) = bench.again(settings());
     assert_eq!(shown, ["open"]);
     assert_eq!(next.on(Event::Opened(STEP, Ok(file(Some(5))))), ["finish"]);
@@ -191,7 +191,12 @@ fn the_time_of_a_step_is_that_of_its_present_life() {
 
 #[test]
 fn a_journal_whose_records_do_not_follow_from_each_other_is_refused() {
-    let start =
-        Record::Queue(QueueRecord::Transition { id: StepId(4), event: StepEvent::Start, wall: 1, reason: None });
+    let start = Record::Queue(QueueRecord::Transition {
+        id: StepId(4),
+        event: StepEvent::Start,
+        wall: 1,
+        reason: None,
+        by: None,
+    });
     assert!(Recovery::new(config(one_each()), 2).apply(&start).is_err());
 }

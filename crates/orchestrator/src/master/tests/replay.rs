@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use elastic_flow_dataflow::seam::Cover;
-use elastic_flow_queue::StepSpec;
+use elastic_flow_queue::{Caller, StepSpec};
 use elastic_flow_receipt::{ReceiptId, StepId};
 
 use super::super::effects::{Effect, Event, Opened};
@@ -87,7 +87,7 @@ fn a_replay_runs_what_was_left_and_covers_the_source_together_with_the_step_befo
 fn a_replay_that_is_cancelled_leaves_what_it_did_not_do_and_where_the_source_was_cut() {
     let (mut bench, _) = replaying(true);
     bench.on(Event::Cut { step: REPLAY, cuts: splits(2..4), exhausted: false });
-    bench.on(Event::Cancel(9, REPLAY));
+    bench.on(Event::Cancel(9, Caller::local(), REPLAY));
     assert_eq!(bench.done(3), ["merge", "ack w1 #3", "finish"]);
     let source = Bytes::from_static(b"the old source");
     assert_eq!(left(&bench), (vec![1, 2], source, Some(vec![0, 1, 2, 3])), "what was taken over is in it once");

@@ -1,6 +1,6 @@
 //! What is shown of steps, chunks and workers.
 
-use elastic_flow_queue::StepState;
+use elastic_flow_queue::{Caller, StepState};
 use elastic_flow_receipt::{ConceivedChunk, Ledger, NodeId, ReceiptId, StageId, Station};
 use elastic_flow_wire::message::Outcome;
 
@@ -36,7 +36,7 @@ fn an_end_is_shown_when_it_is_durable_and_not_before() {
 #[test]
 fn a_cancel_is_shown_at_once_and_its_end_when_it_is_durable() {
     let mut bench = Bench::running(one_each(), &[1], splits(0..1));
-    bench.on(Event::Cancel(2, STEP));
+    bench.on(Event::Cancel(2, Caller::local(), STEP));
     assert_eq!(view(&bench).state, StepState::CancelPending);
     bench.done(1);
     bench.syncs = false;
