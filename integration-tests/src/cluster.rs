@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -13,6 +14,8 @@ use elastic_flow::wire::Secret;
 use serde::de::DeserializeOwned;
 
 use crate::http::{self, Answer};
+#[cfg(target_os = "linux")]
+use crate::namespaces::Disk;
 use crate::place::Place;
 use crate::process::{Ended, Process};
 use crate::wait::{wait_for, wait_until};
@@ -155,6 +158,14 @@ impl Cluster {
         self.workers.push((name.to_owned(), process));
     }
 
+    /// Starts a worker of this program that sees a disk of its own, with further arguments.
+    #[cfg(target_os = "linux")]
+    pub fn start_worker_on(&mut self, disk: Disk<'_>, name: &str, more: &[&str]) {
+        let mut command = disk.command(&self.place, self.options.program);
+        self.add_worker_arguments(&mut command, &self.listen, name, more);
+        self.workers.push((name.to_owned(), Process::start(&self.place, name, &mut command)));
+    }
+
     /// Starts a worker that the cluster does not keep.
     #[must_use]
     pub fn spawn_worker(&self, program: &str, name: &str, more: &[&str]) -> Process {
@@ -162,11 +173,15 @@ impl Cluster {
     }
 
     fn spawn_worker_through(&self, program: &str, master: &str, name: &str, more: &[&str]) -> Process {
-        let slots = self.options.slots.to_string();
         let mut command = self.place.command(program);
+        self.add_worker_arguments(&mut command, master, name, more);
+        Process::start(&self.place, name, &mut command)
+    }
+
+    fn add_worker_arguments(&self, command: &mut Command, master: &str, name: &str, more: &[&str]) {
+        let slots = self.options.slots.to_string();
         command.args(["worker", "--master", master, "--name", name, "--slots", &slots]);
         command.args(self.sets()).args(more);
-        Process::start(&self.place, name, &mut command)
     }
 
     fn sets(&self) -> Vec<String> {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use elastic_flow::prelude::{Audit, StepState};
+use elastic_flow::receipt::WorkerReads;
 use elastic_flow_integration_tests::cluster::{Cluster, Options, SOON};
 use elastic_flow_integration_tests::corpus;
 use elastic_flow_integration_tests::oracle_words::{assert_equal, counts_of_file, sorted};
@@ -59,8 +60,11 @@ fn told_on(store: &str, program: &'static str, input: &str) -> Told {
     cluster.cli(&["result", &step.to_string(), "--output", &path, "--format", "tsv"]).expect_code(0);
     let result = sorted(cluster.place(), &cluster.place().path("counts"));
     let mut audit = cluster.audit(step);
-    // Which workers they were is drawn.
+    // Which workers they were is drawn, and which of them read how much is chance.
     audit.nodes.clear();
+    let shipped_bytes = audit.reads.iter().map(|it| it.shipped_bytes).sum();
+    let in_place_bytes = audit.reads.iter().map(|it| it.in_place_bytes).sum();
+    audit.reads = vec![WorkerReads { worker: "all".to_owned(), in_place_bytes, shipped_bytes }];
     // A master tells of its links once a second; this comes last.
     wait_until(SOON, "the master has told of its links", || series(&cluster).contains_key(LAST_TOLD));
     Told { result, audit, series: series(&cluster) }

@@ -13,8 +13,11 @@ use crate::shell::{Shell, say};
 /// The document that names tests.
 const DOCUMENT: &str = "docs/from-elixir.md";
 
-/// Runs cargo's tests with `args`, and compares.
-pub(crate) fn check(shell: &Shell, args: &[&str]) -> anyhow::Result<()> {
+/// What a test prints, to standard error past its harness, when this machine cannot run it, with why.
+const SKIPPED: &str = "cannot run here: ";
+
+/// Runs cargo's tests with `args`, and compares. Gives what tests said of why they did not run.
+pub(crate) fn check(shell: &Shell, args: &[&str]) -> anyhow::Result<Vec<String>> {
     let (reader, writer) = std::io::pipe().context("failed to make a pipe")?;
     // Both in one, so that what ran stays in its place: cargo names an executable there, the executable its tests here.
     let mut command = shell.cargo(args);
@@ -32,7 +35,8 @@ pub(crate) fn check(shell: &Shell, args: &[&str]) -> anyhow::Result<()> {
     let status = tests.wait().context("failed to wait for cargo")?;
     ensure!(status.success(), "cargo {} ended with {status}", args.join(" "));
     let document = std::fs::read_to_string(shell.root().join(DOCUMENT));
-    passed.hold(&document.with_context(|| format!("failed to read {DOCUMENT}"))?)
+    passed.hold(&document.with_context(|| format!("failed to read {DOCUMENT}"))?)?;
+    Ok(passed.skipped.into_iter().collect())
 }
 
 /// Tests that passed, by executable and path.
@@ -40,11 +44,16 @@ pub(crate) fn check(shell: &Shell, args: &[&str]) -> anyhow::Result<()> {
 struct Passed {
     executable: String,
     tests: BTreeSet<String>,
+    /// Why tests did not run that passed all the same.
+    skipped: BTreeSet<String>,
 }
 
 impl Passed {
     /// Takes in a line of what cargo and the tests print.
     fn take(&mut self, line: &str) {
+        if let Some((_, why)) = line.split_once(SKIPPED) {
+            self.skipped.insert(why.trim_end().to_owned());
+        }
         if let Some((_, path)) = line.split_once("Running ").and_then(|(_, rest)| rest.rsplit_once('(')) {
             let file = path.trim_end_matches(')').rsplit('/').next().unwrap_or(path);
             // Behind its name an executable has the hash of its build.
@@ -95,6 +104,8 @@ mod tests {
             "half a linetest a_reason ... ok",
             "test a_panic - should panic ... ok",
             "test a_failure ... FAILED",
+            "test a_mount ... cannot run here: it needs root",
+            "ok",
         ] {
             passed.take(line);
         }
@@ -111,6 +122,11 @@ mod tests {
             let error = passed().hold(&row(test)).unwrap_err().to_string();
             assert!(error.ends_with(&format!("\n{DOCUMENT}:3: {test}")), "{error}");
         }
+    }
+
+    #[test]
+    fn what_this_machine_could_not_run_is_kept() {
+        assert_eq!(passed().skipped.into_iter().collect::<Vec<_>>(), ["it needs root"]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use elastic_flow_orchestrator::journal::Record;
-use elastic_flow_queue::{QueueRecord, StepState};
+use elastic_flow_queue::{QueueRecord, StepEvent, StepState};
 use elastic_flow_receipt::{Attempt, ReceiptId, StepId};
 
 /// What no crash takes back.
@@ -38,14 +38,17 @@ impl Durable {
             Record::Queue(QueueRecord::Submitted { id, .. }) => {
                 self.states.insert(*id, StepState::Pending);
             }
-            Record::Queue(QueueRecord::Transition { id, event, .. }) => {
-                let before =
-                    self.states.get(id).copied().ok_or_else(|| format!("step {id} moved before it was submitted"))?;
-                let after = before.after(*event).map_err(|it| format!("step {id}: {it}"))?;
-                self.states.insert(*id, after);
-            }
+            Record::Queue(QueueRecord::Transition { id, event, .. }) => self.step_moved(*id, *event)?,
+            Record::Queue(QueueRecord::Failed { id, .. }) => self.step_moved(*id, StepEvent::Fail)?,
             _ => {}
         }
+        Ok(())
+    }
+
+    fn step_moved(&mut self, id: StepId, event: StepEvent) -> Result<(), String> {
+        let before = self.states.get(&id).copied().ok_or_else(|| format!("step {id} moved before it was submitted"))?;
+        let after = before.after(event).map_err(|it| format!("step {id}: {it}"))?;
+        self.states.insert(id, after);
         Ok(())
     }
 

@@ -227,13 +227,7 @@ fn every_error_is_named_at_once_with_its_origin() {
 
 #[test]
 fn keys_of_later_versions_are_refused_and_not_ignored() {
-    for set in [
-        "chaos.seed=1",
-        "distribute.master_works=true",
-        "retry.speculate=true",
-        "memory.budget=50%",
-        "source.read=ship",
-    ] {
+    for set in ["chaos.seed=1", "distribute.master_works=true", "retry.speculate=true", "memory.budget=50%"] {
         let errors = messages(load("", &[], &[set]));
         assert_eq!(errors.len(), 1, "{set}");
         assert!(errors[0].contains("not available in this version"), "{}", errors[0]);

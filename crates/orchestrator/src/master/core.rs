@@ -350,6 +350,8 @@ impl MasterCore {
             Ok(opened) => {
                 run.opening = Opening::Open;
                 let fresh = run.chunks.is_empty() && !run.exhausted;
+                let began = run.build.replace(self.build).filter(|it| !fresh && *it != self.build);
+                let same_plan = run.plan == opened.plan;
                 run.plan = opened.plan;
                 run.source = opened.source;
                 run.cut_earlier = opened.cut_earlier;
@@ -369,6 +371,9 @@ impl MasterCore {
                     let record = PlanRecord { step, plan: opened.plan, parts: opened.parts, build: self.build };
                     self.journal(Record::Plan(record), out);
                     self.conceive_replays(step, opened.replays, opened.cuts, out);
+                }
+                if let Some(began) = began.filter(|_| !(self.settings.allow_mixed_builds && same_plan)) {
+                    self.fail(step, begun_by_another(began, self.build));
                 }
                 self.watch_skips();
             }
@@ -619,4 +624,16 @@ impl MasterCore {
     pub(super) fn is_running(&self, receipt: &ReceiptId) -> bool {
         self.run.as_ref().is_some_and(|it| it.step == receipt.step)
     }
+}
+
+/// Why a step does not go on under a master of another build than the one that began it: equal plans can hide other closures.
+fn begun_by_another(began: u128, build: u128) -> Cause {
+    let short = |build: u128| format!("{build:032x}").chars().take(8).collect::<String>();
+    let message = format!(
+        "it was begun by build {}, and this master is of build {}, whose code may differ: replay it, to go on from what it has with \
+         this build, or submit it anew; to end a step under the build that began it, upgrade between steps",
+        short(began),
+        short(build)
+    );
+    Cause::new(StepErrorKind::Program, message)
 }

@@ -157,6 +157,19 @@ impl MasterHandle {
     /// # Errors
     /// There is no such step.
     pub async fn step(&self, step: StepId) -> Result<StepView, ApiError> {
+        let mut view = self.view_of(step).await?;
+        if view.state.is_final() && view.progress.is_none() {
+            // One that never started has no account, and one whose result is not kept any more has none either.
+            if let Ok(account) = self.account(step).await {
+                view.progress = Some(account.progress().clone());
+                view.files = account.files().to_vec();
+            }
+        }
+        Ok(view)
+    }
+
+    /// A step as far as it is in memory.
+    async fn view_of(&self, step: StepId) -> Result<StepView, ApiError> {
         self.ask(move |it| it.core.step_view(step, it.clock.now())).await?.ok_or(ApiError::NoStep(step))
     }
 
@@ -270,7 +283,7 @@ impl MasterHandle {
     }
 
     async fn account(&self, step: StepId) -> Result<Account, ApiError> {
-        let view = self.step(step).await?;
+        let view = self.view_of(step).await?;
         if !view.state.is_final() {
             return Err(ApiError::Conflict(format!(
                 "step {step} is {}: it has no receipts before it starts",

@@ -41,6 +41,7 @@ impl Recovery {
             Record::Plan(plan) => {
                 if let Some(run) = self.run(plan.step) {
                     run.plan = plan.plan;
+                    run.build = Some(plan.build);
                     run.parts.clone_from(&plan.parts);
                 }
             }

@@ -118,6 +118,8 @@ pub(crate) struct Run {
     pub(crate) spec: StepSpec,
     pub(crate) opening: Opening,
     pub(crate) plan: u64,
+    /// The build that began it; none before it is opened.
+    pub(crate) build: Option<u128>,
     pub(crate) parts: Vec<SourcePart>,
     pub(crate) started_at: Mono,
     pub(crate) started_wall: u64,
@@ -200,6 +202,7 @@ impl Run {
             spec,
             opening: Opening::Asked,
             plan: 0,
+            build: None,
             parts: Vec::new(),
             started_at: now,
             started_wall: wall,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use elastic_flow_queue::{Caller, QueueRecord, StepEvent, StepState};
+use elastic_flow_queue::{Caller, QueueRecord, StepErrorKind, StepEvent, StepState};
 use elastic_flow_receipt::StepId;
 use elastic_flow_wire::message::{Payload, PayloadKind, digest};
 
@@ -90,6 +90,26 @@ fn a_step_goes_on_where_it_was() {
     assert_eq!(passed.map(|it| it.receipts), [4; 6], "those of the former life too");
     assert_eq!(audit.stopped.receipts[0].error.as_deref(), Some("attempt 2 failed"));
     assert_eq!(next.finish(), ["release w1", "ended COMPLETED_WITH_SKIPS"]);
+}
+
+#[test]
+fn a_step_that_another_build_began_is_not_gone_on_with_and_can_be_replayed() {
+    let bench = half_way(split);
+    let (mut next, _) = bench.again(settings());
+    next.core.build = 8;
+    next.on(Event::Opened(STEP, Ok(file(Some(5)))));
+    assert_eq!(next.last.iter().filter(|it| matches!(it, Effect::Finish { .. })).count(), 1);
+    next.finish();
+    let step = next.core.queue().get(STEP).unwrap();
+    assert_eq!((step.state, step.error_kind()), (StepState::Failed, Some(StepErrorKind::Program)));
+    let reason = step.reason.as_deref().unwrap();
+    assert!(reason.contains("begun by build 00000000") && reason.contains("replay it"), "{reason}");
+
+    let (mut mixed, _) = half_way(split).again(Settings { allow_mixed_builds: true, ..settings() });
+    mixed.core.build = 8;
+    mixed.on(Event::Opened(STEP, Ok(file(Some(5)))));
+    assert_eq!(mixed.core.running(), Some(STEP), "the plan is the same, and that was said to do");
+    assert!(mixed.last.iter().all(|it| !matches!(it, Effect::Finish { .. })));
 }
 
 #[test]
