@@ -157,7 +157,11 @@ fn output(counts: &Vec<(Text, u64)>, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-fn app<const CONSTANT: u64>() -> Result<App, Box<dyn std::error::Error>> {
+/// What the test program registers.
+///
+/// # Errors
+/// A name is wrong.
+pub fn app<const CONSTANT: u64>() -> Result<App, Box<dyn std::error::Error>> {
     Ok(App::new()
         .register(TypedProgram::new("word_count", count_words)?.output(output))
         .register(TypedProgram::new("fails_until_marker", fail_until_marker)?.output(output))
