@@ -206,6 +206,11 @@ impl Cluster {
         found.map(|(_, process)| process).expect("a worker of that name")
     }
 
+    /// A further setting, for nodes that are started from here on.
+    pub fn set(&mut self, set: &str) {
+        self.options.sets.push(set.to_owned());
+    }
+
     /// Kills the master with SIGKILL.
     pub fn kill_master(&mut self) {
         self.master = None;

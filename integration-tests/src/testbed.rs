@@ -211,7 +211,11 @@ fn output(counts: &Vec<(Text, u64)>, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-fn app<const CONSTANT: u64>() -> Result<App, Box<dyn std::error::Error>> {
+/// What the test program registers.
+///
+/// # Errors
+/// A name is wrong.
+pub fn app<const CONSTANT: u64>() -> Result<App, Box<dyn std::error::Error>> {
     let app = App::new();
     let app = if CONSTANT == 1 {
         app.program("limited", count_short_lines)

@@ -279,3 +279,29 @@ fn a_master_killed_at_random_moments_does_nothing_twice_and_loses_nothing() {
     let again = names.len() - FILES;
     assert!(again <= 2 * killed, "seed {seed}: {again} chunks ran again after {killed} kills");
 }
+
+#[test]
+fn a_result_is_the_same_after_a_restart_until_it_was_kept_long_enough() {
+    let mut cluster = Cluster::start(options(true, &[]));
+    let input = cluster.place().write("input.txt", corpus::lines(8, 5_000));
+    let id = cluster.submit("word_count", &["--input", &input]);
+    cluster.wait_end(id, StepState::Completed);
+    let result =
+        |cluster: &Cluster, format| cluster.cli(&["result", &id.to_string(), "--format", format]).expect_code(0).stdout;
+    let before = ["jsonl", "csv"].map(|format| result(&cluster, format));
+    cluster.kill_master();
+    cluster.start_master();
+    assert_eq!(["jsonl", "csv"].map(|format| result(&cluster, format)), before);
+    assert!(!before[0].is_empty());
+
+    cluster.kill_master();
+    cluster.set("store.keep_results=0s");
+    cluster.start_master();
+    let gone = cluster.cli(&["result", &id.to_string()]).expect_code(3);
+    assert!(
+        gone.stderr.contains("is not kept any more") && gone.stderr.contains("store.keep_results"),
+        "{}",
+        gone.stderr
+    );
+    assert_eq!(cluster.step(id).state, StepState::Completed, "the step itself is known");
+}

@@ -184,7 +184,11 @@ impl App {
         I: IntoIterator<Item = T>,
         T: Into<OsString> + Clone,
     {
-        let line: Vec<OsString> = line.into_iter().map(Into::into).collect();
+        ExitCode::from(self.run_line(line.into_iter().map(Into::into).collect()))
+    }
+
+    /// Runs a command line, and gives the exit code.
+    pub(crate) fn run_line(&self, line: Vec<OsString>) -> u8 {
         let program =
             line.first().map(Path::new).and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
         let cli = match Cli::try_parse_from(line) {
@@ -192,19 +196,19 @@ impl App {
             Err(error) => {
                 // Help and version go to standard output with 0, all else to standard error with 2.
                 error.print().ok();
-                return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(exit_code::USAGE));
+                return u8::try_from(error.exit_code()).unwrap_or(exit_code::USAGE);
             }
         };
-        match self.check().and_then(|()| commands::dispatch(&self, &cli, program.as_deref().unwrap_or("program"))) {
-            Ok(code) => ExitCode::from(code),
+        match self.check().and_then(|()| commands::dispatch(self, &cli, program.as_deref().unwrap_or("program"))) {
+            Ok(code) => code,
             Err(failure) => {
                 output::complain(&failure.to_string());
-                failure.exit_code()
+                failure.code()
             }
         }
     }
 
-    fn check(&self) -> Result<(), Failure> {
+    pub(crate) fn check(&self) -> Result<(), Failure> {
         if cfg!(panic = "abort") {
             return Err(Failure::usage(
                 "this program was built with panic = \"abort\", so that one bad item would end a whole node: build it with \

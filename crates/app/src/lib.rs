@@ -9,7 +9,7 @@
 //! - [`config`]: file, environment and flags, checked as a whole; `paths`: the user's folders;
 //! - [`key_file`]: where a secret lies; `keys`: those of a node, and how they are replaced; `exposure`: what takes a key;
 //! - `limits`: what the system lets a node have;
-//! - `children`: the worker processes of `run`; `signals`: stopping and new keys; `face`: the HTTP face; `client`: asking a master;
+//! - `children`: worker processes; `processes`: a cluster of this process and those; `signals`: stopping and new keys; `face`: the HTTP face; `client`: asking a master;
 //!   `remote`: typed handles on one;
 //! - [`logging`], `progress`, `output`, `tables`: what people and programs get to see;
 //! - [`exit_code`], [`build_id`], [`stores`].
@@ -34,6 +34,7 @@ mod limits;
 pub mod logging;
 mod output;
 mod paths;
+mod processes;
 mod progress;
 #[cfg(feature = "admin")]
 mod remote;
@@ -46,6 +47,7 @@ pub use app::App;
 #[cfg(feature = "admin")]
 pub use client::UrlError;
 pub use logging::{LogFormat, LogTail};
+pub use processes::{BlockingProcessCluster, ProcessCluster, Processes, Spawn, worker_main};
 #[cfg(feature = "admin")]
 pub use remote::{Connect, ConnectError};
 pub use stores::StoreFactory;

@@ -40,6 +40,8 @@ pub use elastic_flow_admin as admin;
 pub use elastic_flow_admin::metrics;
 #[cfg(feature = "app")]
 pub use elastic_flow_app as app;
+#[cfg(feature = "app")]
+pub use elastic_flow_app::worker_main;
 pub use elastic_flow_clock as clock;
 pub use elastic_flow_dataflow as dataflow;
 pub use elastic_flow_orchestrator as orchestrator;
@@ -62,6 +64,8 @@ pub mod prelude {
     pub use elastic_flow_app::App;
     #[cfg(all(feature = "app", feature = "admin"))]
     pub use elastic_flow_app::Connect;
+    #[cfg(feature = "app")]
+    pub use elastic_flow_app::Spawn;
     pub use elastic_flow_dataflow::aggregate::{self, Aggregate};
     pub use elastic_flow_dataflow::source::SourceSpec;
     pub use elastic_flow_dataflow::{

@@ -23,6 +23,7 @@ mod meters;
 mod observer;
 pub mod offline;
 mod programs;
+mod retention;
 pub mod worker;
 
 pub use api::{ApiError, Submission};

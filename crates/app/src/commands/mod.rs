@@ -17,6 +17,8 @@ mod worker;
 
 use std::future::Future;
 
+pub(crate) use master::start_failure;
+
 use crate::app::App;
 use crate::args::{Cli, Command, ConfigCommand};
 use crate::exit_code::Failure;

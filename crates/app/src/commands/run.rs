@@ -5,38 +5,28 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use elastic_flow_clock::SystemClock;
 use elastic_flow_orchestrator::api::{FailureView, ResultView, StepView};
-use elastic_flow_orchestrator::{Master, MasterHandle, StopMode, StopReason, Submission};
+use elastic_flow_orchestrator::{MasterHandle, StopMode, StopReason, Submission};
 use elastic_flow_queue::{OnFailure, StepState};
 use elastic_flow_receipt::{Audit, StepId};
-use elastic_flow_transport::{Keyring, Tcp};
-use elastic_flow_wire::with_causes;
 
 use super::block_on;
-use super::master::start_failure;
 use crate::app::App;
 use crate::args::{Common, Run as Args};
-use crate::build_id::{FileIdentity, to_line};
-use crate::children::{WorkerCommand, Workers};
-use crate::context::{Context, Flags, own_executable, slots_for, this_build};
+use crate::children::WorkerCommand;
+use crate::context::{Context, Flags, own_executable, slots_for};
 use crate::exit_code::{Failure, of_state};
-use crate::key_file::random_secret;
-use crate::keys::Key;
 use crate::logging::LogFormat;
 use crate::output::{self, Destination};
+use crate::processes::{Embedded, WORKER_GRACE};
 use crate::progress::Screen;
 use crate::signals::StopSignals;
 use crate::{inputs, stores};
 
 /// Threads for I/O.
 const IO_THREADS: usize = 2;
-/// Where the master listens: a port that the system chooses.
-const LISTEN: &str = "127.0.0.1:0";
 /// Failures that are shown in full.
 const FAILURES_SHOWN: usize = 3;
-/// Time for workers to stop when all is done.
-const WORKER_GRACE: Duration = Duration::from_secs(2);
 
 pub(crate) fn run(app: &App, common: &Common, args: &Args) -> Result<u8, Failure> {
     let context = Context::new(app, common, Flags::default())?;
@@ -64,27 +54,16 @@ async fn start(
     destination: Destination,
 ) -> Result<u8, Failure> {
     let mut signals = StopSignals::new().map_err(|error| Failure::failed(format!("cannot take signals: {error}")))?;
-    let secret = random_secret().map_err(|error| Failure::failed(with_causes(&error)))?;
     let screen = Arc::new(Screen::new());
-    // The children load and start while the master sets itself up; they learn its address when it has one.
     let command = worker_command(context, args);
-    let mut workers = Workers::start(&command, args.workers, &secret, &screen)?;
-    let file = FileIdentity::of_this_process().map_err(|error| Failure::failed(error.to_string()))?;
-    let build = this_build()?;
-    let build_line = to_line(build, file);
     #[cfg(feature = "admin")]
     let metrics = args.admin.as_ref().map(|_| elastic_flow_admin::Metrics::install());
     // The configured store is that of the cluster's own master, which may be running.
     let store = stores::open(context.app, args.store.as_deref().unwrap_or("memory"))?;
-    let key = Key::fresh(secret);
-    let ring = Keyring::new(key.set(&context.config.cluster));
-    let node = context.node("master".to_owned(), ring, key.given, build);
-    let config = context.master_config(node, LISTEN.to_owned(), None)?;
-    let interceptors = context.interceptors()?;
-    let programs = Arc::clone(&context.programs);
-    let master = Master::start(config, programs, interceptors, store, Tcp, Arc::new(SystemClock::new()));
-    let master = master.await.map_err(|error| start_failure(&error))?;
-    workers.set_master(&build_line, master.local_addr());
+    let Embedded { master, mut workers, key } =
+        Embedded::start(context, &command, args.workers, store, &screen).await?;
+    #[cfg(not(feature = "admin"))]
+    drop(key);
     #[cfg(feature = "admin")]
     let admin = match (&args.admin, metrics) {
         (Some(listen), Some(metrics)) => {

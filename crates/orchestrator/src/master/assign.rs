@@ -102,9 +102,11 @@ impl MasterCore {
         }
         run.cutting = true;
         let chunks = if run.chunks.is_empty() { slots } else { wanted.saturating_sub(ahead) };
-        let target_bytes = chunk_bytes(&self.settings, run, slots);
-        let small = far || run.carries || run.bytes_total().is_none();
-        let target_bytes = if small { target_bytes.min(SHIPPED_CHUNK_BYTES) } else { target_bytes };
+        let target_bytes = match chunk_bytes(&self.settings, run, slots) {
+            _ if run.carries || run.bytes_total().is_none() => SHIPPED_CHUNK_BYTES,
+            bytes if far => bytes.min(SHIPPED_CHUNK_BYTES),
+            bytes => bytes,
+        };
         out.push(Effect::Cut {
             step: run.step,
             chunks: u32::try_from(chunks.clamp(1, CUTS_AT_ONCE_MAX)).unwrap_or(1),

@@ -315,7 +315,15 @@ impl MasterHandle {
     pub async fn result(&self, step: StepId) -> Result<ResultView, ApiError> {
         let view = self.step(step).await?;
         let (ended, complete) = (view.state.is_final(), Self::completed(&view));
-        let cached = self.ask(move |it| it.outputs.get(&step).cloned()).await?;
+        let (cached, swept) = self.ask(move |it| (it.outputs.get(&step).cloned(), it.swept_after(step))).await?;
+        if let Some(kept) = swept {
+            let why = format!(
+                "it is {} and its result is not kept any more: that was so for {} s after its end (store.keep_results)",
+                view.state,
+                kept.as_secs_f64()
+            );
+            return Err(ApiError::NoResult(step, why));
+        }
         let output = match cached {
             Some(output) => output,
             None if ended => {

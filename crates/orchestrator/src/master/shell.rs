@@ -27,6 +27,7 @@ use crate::journal::ClusterRecord;
 use crate::links::Links;
 use crate::observer::Observer;
 use crate::programs::Programs;
+use crate::retention;
 
 /// Events that are kept for those who come back.
 pub(super) const EVENTS_KEPT: usize = 10_000;
@@ -526,19 +527,14 @@ impl Loop {
 
     /// Between steps: results that were kept long enough go, and a long journal is written anew without what is over.
     fn tidy(&mut self) {
-        let kept_nanos = self.about.keep_results.as_nanos().try_into().unwrap_or(u64::MAX);
-        let wall = self.clock.wall().unix_nanos();
-        let over = |it: &elastic_flow_queue::Step| it.ended_at().is_some_and(|at| at.saturating_add(kept_nanos) < wall);
-        // What failed or was cancelled is kept for its replay until somebody removes it.
-        let done =
-            |it: &elastic_flow_queue::Step| matches!(it.state, StepState::Completed | StepState::CompletedWithSkips);
-        // What a replay that has not ended starts from, and starts from again after a restart, stays.
-        let open = self.core.queue().steps().filter(|it| !it.state.is_final());
-        let replayed: BTreeSet<StepId> = open.filter_map(|it| it.spec.replay_of).collect();
-        let steps = self.core.queue().steps().filter(|it| done(it) && over(it) && !replayed.contains(&it.id));
-        let over: Vec<StepId> = steps.map(|it| it.id).collect();
+        let (keep_results, wall) = (self.about.keep_results, self.clock.wall().unix_nanos());
+        let replayed = retention::replayed(self.core.queue());
+        let steps = self.core.queue().steps();
+        let over = steps.filter(|it| retention::is_over(it, keep_results, wall) && !replayed.contains(&it.id));
+        let over: Vec<StepId> = over.map(|it| it.id).collect();
         for step in over {
             if self.swept.insert(step) {
+                self.outputs.remove(&step);
                 self.defer(Deferred::Journal(journaler::Job::Forget(step)));
             }
         }
@@ -548,6 +544,11 @@ impl Loop {
             let records = self.core.snapshot(cluster);
             self.defer(Deferred::Journal(journaler::Job::Rewrite(records)));
         }
+    }
+
+    /// How long the result of a step was kept, if it is gone since.
+    pub(super) fn swept_after(&self, step: StepId) -> Option<Duration> {
+        self.swept.contains(&step).then_some(self.about.keep_results)
     }
 
     /// Hands a job to its thread, in order; it waits here while there is no room.

@@ -1,6 +1,5 @@
 //! What a store holds that no step needs any more.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use serde::Serialize;
 use super::{Journal, Kind};
 use crate::journal::Record;
 use crate::master::Account;
+use crate::retention;
 
 /// Why a payload is not needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -84,16 +84,16 @@ pub fn garbage(
     keep_results: Duration,
     wall: u64,
 ) -> Result<Vec<Garbage>, StoreError> {
-    let kept_nanos = keep_results.as_nanos().try_into().unwrap_or(u64::MAX);
-    let open = journal.queue().steps().filter(|it| !it.state.is_final());
-    let replayed: BTreeSet<StepId> = open.filter_map(|it| it.spec.replay_of).collect();
+    let replayed = retention::replayed(journal.queue());
     let mut found = Vec::new();
     for step in store.steps()? {
         let payloads = store.list(step)?;
         let known = journal.queue().get(step);
         let of_all = match known {
             None => Some(Why::UnknownStep),
-            Some(it) if is_over(it, kept_nanos, wall) && !replayed.contains(&step) => Some(Why::KeptLongEnough),
+            Some(it) if retention::is_over(it, keep_results, wall) && !replayed.contains(&step) => {
+                Some(Why::KeptLongEnough)
+            }
             Some(_) => None,
         };
         match (of_all, known) {
@@ -104,12 +104,6 @@ pub fn garbage(
     }
     found.retain(|it| !it.payloads.is_empty());
     Ok(found)
-}
-
-/// Whether a step is done, and was so for longer than its result is kept.
-fn is_over(step: &Step, kept_nanos: u64, wall: u64) -> bool {
-    matches!(step.state, StepState::Completed | StepState::CompletedWithSkips)
-        && step.ended_at().is_some_and(|at| at.saturating_add(kept_nanos) < wall)
 }
 
 /// What of a step may go whose result stays.
