@@ -84,3 +84,15 @@ fn a_wait_is_not_taken_for_one_on_another_step_of_the_same_number() {
     let ended = submit.wait(LONG).expect_code(3);
     assert!(ended.stderr.contains("has another step 1 now"), "{}", ended.stderr);
 }
+
+#[test]
+fn a_wait_on_a_step_whose_failure_ends_the_cluster_ends_with_the_step() {
+    let sets = vec!["retry.max_attempts=1".to_owned()];
+    let mut cluster = Cluster::start(Options { program: TESTBED, workers: 1, slots: 1, durable: true, sets });
+    let input = cluster.place().write("input.txt", "one\nbad\n");
+    let line = ["submit", "--wait", "--program", "fails_until_marker", "--input", &input, "--on-failure", "terminate"];
+    let params = ["--param", "bad=bad", "--param", "slow=2s"];
+    let ended = cluster.cli(&[&line[..], &params].concat()).expect_code(1);
+    assert!(ended.stderr.contains("step 1 FAILED: 1 chunk was set aside"), "{}", ended.stderr);
+    wait_until(SOON, "the master leaves", || cluster.master().has_ended());
+}

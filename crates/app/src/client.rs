@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use elastic_flow_admin::{ErrorBody, Role, Token};
-use elastic_flow_orchestrator::api::{ClusterEvent, StepView};
+use elastic_flow_orchestrator::api::{ClusterEvent, ClusterEventKind, StepView};
+use elastic_flow_queue::StepState;
 use elastic_flow_receipt::StepId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -270,10 +271,19 @@ impl Client {
             if view.state.is_final() {
                 return Ok(Some(view));
             }
-            if events.next_of(id).is_err() {
-                return Ok(None);
+            match events.next_of(id) {
+                Ok(None) => {}
+                // Its failure may end the master as well, which then cannot be asked any more.
+                Ok(Some((state, reason))) => return Ok(Some(self.at_its_end(id, StepView { state, reason, ..view }))),
+                Err(_) => return Ok(None),
             }
         }
+    }
+
+    /// The step as the master shows it now that it has ended; where it cannot be asked, as it was last seen and said to have ended.
+    fn at_its_end(&self, id: u64, seen: StepView) -> StepView {
+        let shown = self.get::<StepView>(&format!("/steps/{id}")).ok();
+        shown.filter(|it| it.state.is_final() && it.submitted_at == seen.submitted_at).unwrap_or(seen)
     }
 
     /// Events from now on.
@@ -315,12 +325,20 @@ impl Events {
         Ok(event.map_or(Said::Alive, Said::Event))
     }
 
-    /// Reads on until something concerns the step, or was missed.
-    fn next_of(&mut self, id: u64) -> io::Result<()> {
+    /// Reads on until something concerns the step, or was missed; gives its final state and the reason, if it is its end.
+    fn next_of(&mut self, id: u64) -> io::Result<Option<(StepState, Option<String>)>> {
         loop {
             match self.next()? {
-                Said::Event(event) if event.kind.step() == Some(StepId(id)) => return Ok(()),
-                Said::Gap => return Ok(()),
+                Said::Event(event) if event.kind.step() == Some(StepId(id)) => {
+                    return Ok(match event.kind {
+                        ClusterEventKind::Step { state, reason, .. } if state.is_final() => Some((state, reason)),
+                        ClusterEventKind::Step { .. }
+                        | ClusterEventKind::Progress { .. }
+                        | ClusterEventKind::Failure { .. }
+                        | ClusterEventKind::Worker { .. } => None,
+                    });
+                }
+                Said::Gap => return Ok(None),
                 Said::Event(_) | Said::Alive => {}
             }
         }

@@ -74,6 +74,10 @@ fn many_steps_are_submitted_to_one_cluster_and_each_gives_its_own_output_as_ofte
     let steps: Vec<_> =
         (1..=10).map(|end| cluster.submit(&squares, SourceSpec::Range { start: 0, end }).unwrap()).collect();
     let keyed = cluster.submit(&pairs, numbers()).unwrap();
+    // The last one first: the others have ended then.
+    let mut counts = keyed.result().unwrap().output;
+    counts.sort_unstable();
+    assert_eq!(counts, [((0, 1), 334), ((1, 1), 333), ((2, 1), 333)]);
     for (end, step) in (1..=10_u64).zip(&steps) {
         for _ in 0..2 {
             let finished = step.result().unwrap();
@@ -81,9 +85,6 @@ fn many_steps_are_submitted_to_one_cluster_and_each_gives_its_own_output_as_ofte
             assert!(finished.audit.balanced(), "{}", finished.audit);
         }
     }
-    let mut counts = keyed.result().unwrap().output;
-    counts.sort_unstable();
-    assert_eq!(counts, [((0, 1), 334), ((1, 1), 333), ((2, 1), 333)]);
     let items = cluster.submit_items(&squares, (0..50_u64).rev(), StepRequest::new()).unwrap();
     assert_eq!(items.result().unwrap().output, (0..50_u64).map(|n| n * n).sum::<u64>());
     cluster.stop();

@@ -247,8 +247,8 @@ fn wait(client: &Client, common: &Common, step: StepView, destination: Option<&D
     screen.clear();
     let view = view?;
     if view.state != StepState::Completed {
-        let failures: Vec<FailureView> = client.patiently(true, || client.get(&format!("/steps/{id}/failures")))?;
-        explain_ending(&view, &failures);
+        let failures = client.get::<Vec<FailureView>>(&format!("/steps/{id}/failures"));
+        explain_ending(&view, failures.as_deref().unwrap_or_default());
     }
     if view.started_at.is_none() {
         // Cancelled while it waited: there is nothing to account for.
@@ -258,7 +258,15 @@ fn wait(client: &Client, common: &Common, step: StepView, destination: Option<&D
         return Ok(of_state(view.state));
     }
     let has_result = matches!(view.state, StepState::Completed | StepState::CompletedWithSkips);
-    let audit: Audit = client.patiently(true, || client.get(&format!("/steps/{id}/audit")))?;
+    let audit = || client.get::<Audit>(&format!("/steps/{id}/audit"));
+    let audit = match if has_result { client.patiently(true, audit) } else { audit().map_err(Failure::from) } {
+        Ok(audit) => audit,
+        // The failure of a step may end its master.
+        Err(failure) => {
+            output::note(&failure.to_string());
+            return Ok(of_state(view.state));
+        }
+    };
     if common.json {
         if let Some(Destination::File(..)) = destination
             && has_result

@@ -482,7 +482,10 @@ impl Loop {
                     self.defer(Deferred::Journal(journaler::Job::Append(number, record)))
                 }
                 Effect::Keep(receipt, cut) => self.defer(Deferred::Journal(journaler::Job::Keep(receipt, cut))),
-                Effect::Forget(step) => self.defer(Deferred::Journal(journaler::Job::Forget(step))),
+                Effect::Forget(step) => {
+                    self.outputs.remove(&step);
+                    self.defer(Deferred::Journal(journaler::Job::Forget(step)));
+                }
                 Effect::Reply(request, answer) => {
                     if let Some(reply) = self.replies.remove(&request) {
                         reply.send(answer).ok();
