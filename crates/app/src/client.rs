@@ -334,7 +334,9 @@ impl Events {
                         ClusterEventKind::Step { state, reason, .. } if state.is_final() => Some((state, reason)),
                         ClusterEventKind::Step { .. }
                         | ClusterEventKind::Progress { .. }
+                        | ClusterEventKind::Files { .. }
                         | ClusterEventKind::Failure { .. }
+                        | ClusterEventKind::Verdict { .. }
                         | ClusterEventKind::Worker { .. } => None,
                     });
                 }

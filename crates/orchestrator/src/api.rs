@@ -273,6 +273,8 @@ pub enum DeadLetterKind {
     Skipped,
     /// A whole chunk; a replay runs it again.
     SetAside,
+    /// A whole chunk that only a missing server has; a replay runs it when that server is back.
+    Missing,
 }
 
 impl DeadLetterKind {
@@ -282,6 +284,7 @@ impl DeadLetterKind {
         match self {
             Self::Skipped => "skipped",
             Self::SetAside => "set aside",
+            Self::Missing => "missing",
         }
     }
 }

@@ -268,6 +268,8 @@ pub struct Look {
 pub struct Found {
     /// The step.
     pub step: StepId,
+    /// [`digest`] of the question that this answers: a step may have several.
+    pub question: u64,
     /// How many of the files that it was asked about are here, as they were at submission.
     pub here: u32,
     /// The parts of the source whose files are not.

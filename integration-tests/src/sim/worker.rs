@@ -4,7 +4,7 @@ use elastic_flow_clock::Mono;
 use elastic_flow_orchestrator::worker::{Effect, Event, WorkerCore, answer};
 use elastic_flow_receipt::NodeId;
 use elastic_flow_wire::message::{
-    Assignment, ChunkRead, FailureKind, Found, Look, Message, Outcome, Pulse, ReadFrom, Segment, TaskResult,
+    Assignment, ChunkRead, FailureKind, Found, Look, Message, Outcome, Pulse, ReadFrom, Segment, TaskResult, digest,
 };
 
 use super::master::{ENTRIES, read_body, server};
@@ -62,8 +62,9 @@ impl World {
             Some(Lies::Files(lacking)) if self.rng.per_mille(lacking) => vec![0],
             _ => Vec::new(),
         };
-        let listed = bytes::Bytes::from_static(b"mine");
-        Found { step: look.step, here: 1, absent, message: String::new(), listed }
+        let asked_for_globs = lies.is_some_and(|(plan, _)| plan.lies == Lies::OnServers);
+        let listed = bytes::Bytes::from_static(if asked_for_globs { b"mine" } else { b"" });
+        Found { step: look.step, question: digest(&look.question), here: 1, absent, message: String::new(), listed }
     }
 
     /// Runs user code: reads every chunk of the task, or fails on one.

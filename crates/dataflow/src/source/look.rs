@@ -5,13 +5,14 @@
 //! [`SourceSpec::EachWorker`](super::SourceSpec::EachWorker), which nobody but its servers can see.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use bytes::Bytes;
 use elastic_flow_wire::with_causes;
 use serde::{Deserialize, Serialize};
 
-use super::resolve::{PartData, ResolvedPart, ResolvedSource, expand};
+use super::resolve::{PartData, ResolvedPart, ResolvedSource, name_files};
 use super::{DataRoots, FileAtSubmission, SourceError};
 
 /// Files that a worker is asked about, at most: of more, every so-manieth. A file that was not asked about is found missing when a
@@ -149,7 +150,7 @@ fn list(globs: &[(u16, Vec<String>)], roots: &DataRoots) -> Result<Listed, Sourc
     for (input, patterns) in globs {
         let mut paths = BTreeSet::new();
         for pattern in patterns {
-            expand(pattern, &mut paths)?;
+            name_files(pattern, &mut paths)?;
         }
         count += paths.len();
         if count > LISTED_MAX {
@@ -157,8 +158,12 @@ fn list(globs: &[(u16, Vec<String>)], roots: &DataRoots) -> Result<Listed, Sourc
         }
         let mut files = Vec::with_capacity(paths.len());
         for path in paths {
-            roots.check(Path::new(&path))?;
-            files.push(FileAtSubmission::look(path)?);
+            let looked = roots.check(Path::new(&path)).and_then(|_| FileAtSubmission::look(path));
+            match looked {
+                // Rotated away since the glob was expanded: it was not there when the server was asked.
+                Err(SourceError::Open { source, .. }) if source.kind() == ErrorKind::NotFound => {}
+                looked => files.push(looked?),
+            }
         }
         all.push((*input, files));
     }

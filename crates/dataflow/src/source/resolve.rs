@@ -194,15 +194,9 @@ impl ResolvedPart {
 /// Files in the order of their paths, standard input behind them.
 fn resolve_lines(paths: &[String], push: &mut impl FnMut(PartData)) -> Result<(), SourceError> {
     let mut files = BTreeSet::new();
-    for text in paths {
-        // A path that exists is no glob, whatever its characters.
-        if text == STANDARD_INPUT {
-        } else if text.contains(['*', '?', '[']) && fs::symlink_metadata(text).is_err() {
-            if !expand(text, &mut files)? {
-                return Err(SourceError::NothingMatches { pattern: text.clone() });
-            }
-        } else {
-            files.insert(absolute(Path::new(text))?);
+    for text in paths.iter().filter(|text| *text != STANDARD_INPUT) {
+        if !name_files(text, &mut files)? {
+            return Err(SourceError::NothingMatches { pattern: text.clone() });
         }
     }
     for path in files {
@@ -226,8 +220,18 @@ fn not_a_glob(pattern: &str, error: &PatternError) -> SourceError {
     SourceError::Pattern { pattern: pattern.to_owned(), position: error.pos, reason: error.msg }
 }
 
+/// Adds the file that a text names, or what it matches as a glob; whether that is anything.
+pub(super) fn name_files(text: &str, files: &mut BTreeSet<String>) -> Result<bool, SourceError> {
+    // A path that exists is no glob, whatever its characters.
+    if text.contains(['*', '?', '[']) && fs::symlink_metadata(text).is_err() {
+        return expand(text, files);
+    }
+    files.insert(absolute(Path::new(text))?);
+    Ok(true)
+}
+
 /// Adds what a glob matches, folders left out; whether it matches anything.
-pub(super) fn expand(pattern: &str, files: &mut BTreeSet<String>) -> Result<bool, SourceError> {
+fn expand(pattern: &str, files: &mut BTreeSet<String>) -> Result<bool, SourceError> {
     let matches = glob_with(pattern, GLOB_OPTIONS).map_err(|error| not_a_glob(pattern, &error))?;
     let mut matched = false;
     for found in matches {

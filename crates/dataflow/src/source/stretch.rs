@@ -244,16 +244,16 @@ fn check_unchanged(slice: &FileSlice, file: &mut File, seen: Stamp, now: Stamp) 
 
 /// Makes sure that the stretch has the ends that it had when it was cut. Leaves the file anywhere.
 fn check_slice(slice: &FileSlice, file: &mut File, found: Stamp) -> Result<(), SourceError> {
-    if slice.is_whole() {
-        // Its ends are those of the file.
-        return Ok(());
-    }
     let found_bytes = found.length;
     if slice.server.is_some() {
         // The very server that noted the time reads it: where nothing was appended, the time says whether it was written to.
         let appended = found_bytes > slice.file.length;
         let same = appended || found.is_of(&slice.file);
         return if same { Ok(()) } else { Err(slice.file.changed(found_bytes)) };
+    }
+    if slice.is_whole() {
+        // Its ends are those of the file.
+        return Ok(());
     }
     match ends_digest(file, slice.offset, slice.length) {
         Ok(ends) if Some(ends) == slice.ends => Ok(()),

@@ -6,7 +6,7 @@ use elastic_flow_wire::message::{ChunkRead, FailureKind, Message, Outcome, Segme
 
 use super::account::name_of;
 use super::core::{MasterCore, Then};
-use super::dead_letters::{DeadLetter, note_skips};
+use super::dead_letters::note_skips;
 use super::effects::{Effect, Hook, Observation};
 use super::run::{Doing, Run};
 use crate::api::FailureView;
@@ -24,7 +24,7 @@ pub(super) struct Failed {
     pub(super) receipt: Option<ReceiptId>,
     pub(super) item: Option<u64>,
     pub(super) message: String,
-    log_tail: Vec<String>,
+    pub(super) log_tail: Vec<String>,
 }
 
 impl MasterCore {
@@ -292,7 +292,7 @@ impl MasterCore {
     }
 
     /// A failure of one chunk: try it again elsewhere after a backoff, or set it aside.
-    fn blame(
+    pub(super) fn blame(
         &mut self,
         now: Mono,
         node: NodeId,
@@ -345,9 +345,6 @@ impl MasterCore {
         let Some(run) = self.run.as_mut() else { return };
         let worker = node.map_or_else(|| self.name.clone(), |it| name_of(&run.names, it));
         let failures = run.chunk(receipt.sequence).map_or(0, |it| it.failures);
-        if kind == FailureKind::Missing {
-            run.note_gap(receipt.sequence);
-        }
         finish_chunk(run, receipt.sequence, Station::SetAside, node, self.wall);
         run.ledger.set_error(&receipt, &message).ok();
         if node.is_none() {
@@ -361,8 +358,7 @@ impl MasterCore {
                 set_aside: true,
             });
         }
-        run.set_aside_for.get_or_insert(kind);
-        run.dead_letters.push(DeadLetter::set_aside(receipt, item, &worker, &message));
+        run.note_set_aside(receipt, kind, item, &worker, &message);
         self.totals.set_aside = self.totals.set_aside.saturating_add(1);
         if self.observing {
             Self::observe_complete(&self.name, run, receipt.sequence, Some(message.clone()), out);

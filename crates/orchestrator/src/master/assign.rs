@@ -96,7 +96,7 @@ impl MasterCore {
         let wanted = places.saturating_mul(if answered { company } else { 1 });
         let ahead = run.pending_count().saturating_add(run.conceived).saturating_add(run.shipping);
         // What lies on servers is cut at once: descriptors alone, and each server is to have its share from the start.
-        let wanted = if run.is_on_servers() { u64::MAX } else { wanted };
+        let wanted = if run.is_on_servers { u64::MAX } else { wanted };
         if slots == 0 || ahead >= wanted || (run.carries && run.shipped_bytes >= SHIPPED_BYTES_MAX) {
             return;
         }
@@ -104,7 +104,8 @@ impl MasterCore {
         let chunks = if run.chunks.is_empty() { slots } else { wanted.saturating_sub(ahead) };
         let target_bytes = match chunk_bytes(&self.settings, run, slots) {
             _ if run.carries || run.bytes_total().is_none() => SHIPPED_CHUNK_BYTES,
-            bytes if far => bytes.min(SHIPPED_CHUNK_BYTES),
+            // What lies on servers is not shipped.
+            bytes if far && !run.is_on_servers => bytes.min(SHIPPED_CHUNK_BYTES),
             bytes => bytes,
         };
         out.push(Effect::Cut {
@@ -166,7 +167,8 @@ impl MasterCore {
             return None;
         }
         let needs = chunk.needs(self.settings.max_losses);
-        let needs = Needs { looked: needs.looked && run.question.is_some(), ..needs };
+        let in_place = self.settings.read == ReadFiles::InPlace && needs.looked;
+        let needs = Needs { looked: needs.looked && run.question.is_some(), in_place, ..needs };
         self.nodes.pick(self.method.as_mut(), facts, needs, self.settings.open_per_slot)
     }
 

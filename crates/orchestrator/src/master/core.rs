@@ -194,8 +194,10 @@ impl MasterCore {
     pub fn next_deadline(&self) -> Option<Mono> {
         let run = self.run.as_ref()?;
         let backoff = run.waiting.first().map(|(until, _)| *until);
-        let missing = run.missing_since.values().min();
-        let waits = [run.deserted_since, run.unread_since, missing.copied()];
+        if run.ending.is_some() || run.finishing {
+            return backoff;
+        }
+        let waits = [run.deserted_since, run.unread_since, run.missing_since.values().min().copied()];
         let grace = waits.into_iter().flatten().min().map(|since| since + self.settings.grace);
         [backoff, grace].into_iter().flatten().min()
     }
@@ -367,7 +369,7 @@ impl MasterCore {
                     run.refill(&receipt, payload, now);
                 }
                 if fresh {
-                    run.parts.clone_from(&opened.parts);
+                    run.set_parts(opened.parts.clone());
                     let record = PlanRecord { step, plan: opened.plan, parts: opened.parts, build: self.build };
                     self.journal(Record::Plan(record), out);
                     self.conceive_replays(step, opened.replays, opened.cuts, out);
@@ -434,7 +436,9 @@ impl MasterCore {
         let grace = self.settings.grace;
         let wanted = self.nodes.wanted();
         let Some(run) = self.run.as_mut() else { return };
-        if working || run.finishing {
+        // Servers that are waited for by their names.
+        let by_name = run.asking.is_some() || run.on_servers.values().any(|it| it.left > 0);
+        if working || run.finishing || by_name {
             run.deserted_since = None;
             return;
         }

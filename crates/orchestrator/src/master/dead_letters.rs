@@ -31,9 +31,11 @@ pub struct DeadLetter {
 
 impl DeadLetter {
     /// A chunk.
-    pub(super) fn set_aside(receipt: ReceiptId, item: Option<u64>, node: &str, error: &str) -> Self {
+    pub(super) fn set_aside(receipt: ReceiptId, kind: FailureKind, item: Option<u64>, node: &str, error: &str) -> Self {
         let (node, error) = (node.to_owned(), error.to_owned());
-        Self { kind: DeadLetterKind::SetAside, receipt, item, node, error, kept: None }
+        let missing = kind == FailureKind::Missing;
+        let kind = if missing { DeadLetterKind::Missing } else { DeadLetterKind::SetAside };
+        Self { kind, receipt, item, node, error, kept: None }
     }
 
     fn skipped(skip: &SkippedItem, node: &str) -> Self {
@@ -146,7 +148,8 @@ pub(super) fn too_many(left_out: LeftOut, max_skips: u64, letters: &[DeadLetter]
     let chunks = counted(left_out.chunks, "chunk was set aside", "chunks were set aside");
     let counts: Vec<String> = items.into_iter().chain(chunks).collect();
     let before = earlier.map(Earlier::replayed).filter(|it| it.skipped > 0);
-    let first = match (letters.first(), before.and_then(|it| it.steps.first())) {
+    let first = letters.iter().find(|it| it.kind != DeadLetterKind::Missing);
+    let first = match (first, before.and_then(|it| it.steps.first())) {
         (Some(DeadLetter { kind: DeadLetterKind::SetAside, error, .. }), _) => error.clone(),
         (Some(DeadLetter { item, receipt, error, .. }), _) => format!("{}: {error}", place(*item, *receipt)),
         (None, Some(step)) => format!("`dead-letters {step}` lists them"),
@@ -218,7 +221,8 @@ impl MasterCore {
             let skipped = run.skipped.saturating_add(max_skips).saturating_add(1);
             let chunks = run.set_aside.saturating_sub(run.gap_chunks());
             let left_out = LeftOut::of(skipped, chunks, earlier_of(run));
-            let first = run.dead_letters.first().cloned().unwrap_or(first);
+            let failed = run.dead_letters.iter().find(|it| it.kind != DeadLetterKind::Missing);
+            let first = failed.cloned().unwrap_or(first);
             too_many(left_out, max_skips, &[first], earlier_of(run))
         } else {
             format!("the program ended the step at {}: {}", place(failed.item, culprit), failed.message)

@@ -92,6 +92,12 @@ impl MasterHandle {
             if !knows_servers && submission.inputs.iter().any(each_worker) {
                 return Err("each_worker: this master does not know its servers: name them under [servers] of its configuration".to_owned());
             }
+            if let Some(window) = window.as_deref().filter(|_| submission.inputs.iter().any(each_worker)) {
+                return Err(format!(
+                    "each_worker: the window {window:?} cannot be looked for in files that their servers alone can read: leave \
+                     distribute.window out"
+                ));
+            }
             let resolved =
                 ResolvedSource::resolve(submission.inputs.iter().map(|(_, it)| it)).map_err(|it| with_causes(&it))?;
             let source = StepSource { resolved, handed_over, window }.encode()?;
@@ -207,6 +213,12 @@ impl MasterHandle {
         let listed = listed.map_err(|it| ApiError::Store(with_causes(&it)))?;
         let left = |name: &str| name.parse::<ReceiptId>().is_ok() || name == super::source::REST;
         if !listed.iter().any(|it| left(&it.name)) {
+            if let Some(gap) = self.account(step).await.ok().and_then(|it| it.audit().gaps.into_iter().next()) {
+                return Err(ApiError::Conflict(format!(
+                    "step {step} has nothing to replay: what it did without ({gap}) it never knew; submit it anew when {} is back",
+                    gap.server
+                )));
+            }
             return Err(ApiError::Conflict(format!(
                 "step {step} has nothing to replay: every receipt is aggregated; items that it skipped are listed by \
                  `dead-letters {step}`, submit those of them that you have mended as a new step"

@@ -39,6 +39,8 @@ pub(crate) struct Node {
     pub(crate) lacks: BTreeSet<u32>,
     /// When it was last asked what it has of the running step's source.
     pub(crate) asked_at: Option<Mono>,
+    /// When it was first asked that.
+    pub(crate) asked_since: Option<Mono>,
     /// Whether it has answered which files it has.
     pub(crate) looked: bool,
     /// Bytes of accepted results, by where they came from.
@@ -65,6 +67,7 @@ impl Node {
             notified: false,
             lacks: BTreeSet::new(),
             asked_at: None,
+            asked_since: None,
             looked: false,
             reads: ReadBytes { in_place: 0, shipped: 0 },
             seen: None,
@@ -75,8 +78,14 @@ impl Node {
     /// Nothing that it said of a step holds for the next one.
     pub(crate) fn forget_step(&mut self) {
         self.lacks.clear();
-        self.asked_at = None;
+        self.forget_question();
         self.looked = false;
+    }
+
+    /// The next question is another one.
+    pub(crate) const fn forget_question(&mut self) {
+        self.asked_at = None;
+        self.asked_since = None;
     }
 
     /// Whether it is not known to lack any of these.
@@ -248,9 +257,11 @@ impl Nodes {
 
     /// The workers with room that could take a chunk now.
     pub(crate) fn could_take(&self, needs: Needs<'_>, open_per_slot: u32) -> impl Iterator<Item = (&NodeId, &Node)> {
-        let Needs { avoid, alone, reads, looked, on } = needs;
-        // There is no other worker for what lies on the disk of one.
-        let elsewhere = on.is_none() && self.by_id.iter().any(|(id, it)| it.takes_work() && !avoid.contains(id));
+        let Needs { avoid, alone, reads, looked, on, in_place } = needs;
+        // There is no other worker for what lies on the disk of one, and what is not shipped is only where its files are.
+        let could_have = move |it: &Node| !in_place || ((!looked || it.looked) && it.has(reads));
+        let another = |(id, it): (&NodeId, &Node)| it.takes_work() && !avoid.contains(id) && could_have(it);
+        let elsewhere = on.is_none() && self.by_id.iter().any(another);
         self.by_id.iter().filter(move |(id, it)| {
             free_of(it, open_per_slot) > 0
                 && !(elsewhere && avoid.contains(id))
@@ -275,6 +286,8 @@ pub(crate) struct Needs<'a> {
     pub(crate) looked: bool,
     /// The server that alone can read it.
     pub(crate) on: Option<&'a str>,
+    /// Its bytes cannot be brought to a worker that lacks its files.
+    pub(crate) in_place: bool,
 }
 
 /// Bytes that were read, by where they came from.

@@ -3,12 +3,12 @@
 use elastic_flow_clock::Mono;
 use elastic_flow_queue::{QueueRecord, RecordError as QueueRecordError, StepEvent, StepState};
 use elastic_flow_receipt::{Station, StepId};
-use elastic_flow_wire::message::{FailureKind, PayloadKind};
+use elastic_flow_wire::message::PayloadKind;
 
 use super::accept::{finish_chunk, note_reads};
 use super::assign::enter;
 use super::core::{CoreConfig, MasterCore};
-use super::dead_letters::{DeadLetter, note_skips};
+use super::dead_letters::note_skips;
 use super::effects::{Before, Effect, Ending, Open};
 use super::run::{Doing, Run};
 use crate::api::FailureView;
@@ -42,7 +42,7 @@ impl Recovery {
                 if let Some(run) = self.run(plan.step) {
                     run.plan = plan.plan;
                     run.build = Some(plan.build);
-                    run.parts.clone_from(&plan.parts);
+                    run.set_parts(plan.parts.clone());
                 }
             }
             Record::Conceived(conceived) => {
@@ -67,13 +67,9 @@ impl Recovery {
                     if let Some(node) = it.incarnation {
                         run.learn_name(node, &it.node);
                     }
-                    if it.kind == FailureKind::Missing {
-                        run.note_gap(it.receipt.sequence);
-                    }
                     finish_chunk(run, it.receipt.sequence, Station::SetAside, it.incarnation, 0);
                     run.ledger.set_error(&it.receipt, &it.message).ok();
-                    run.set_aside_for.get_or_insert(it.kind);
-                    run.dead_letters.push(DeadLetter::set_aside(it.receipt, it.item, &it.node, &it.message));
+                    run.note_set_aside(it.receipt, it.kind, it.item, &it.node, &it.message);
                     run.remember(FailureView {
                         receipt: Some(it.receipt),
                         item: it.item,

@@ -72,7 +72,7 @@ impl Chunk {
     pub(crate) fn needs(&self, max_losses: u32) -> Needs<'_> {
         let reads = if self.carries() { &[][..] } else { &self.cut.covers };
         let (avoid, alone, looked) = (&self.failed_on[..], self.losses >= max_losses, self.reads_files());
-        Needs { avoid, alone, reads, looked, on: self.server.as_deref() }
+        Needs { avoid, alone, reads, looked, on: self.server.as_deref(), in_place: false }
     }
 }
 
@@ -121,6 +121,10 @@ pub(crate) struct Run {
     /// The build that began it; none before it is opened.
     pub(crate) build: Option<u128>,
     pub(crate) parts: Vec<SourcePart>,
+    /// Whether some of the parts lie on the disk of a server.
+    pub(crate) is_on_servers: bool,
+    /// Bytes of the parts, where they are known, without those of missing servers.
+    source_bytes: Option<u64>,
     pub(crate) started_at: Mono,
     pub(crate) started_wall: u64,
     pub(crate) chunks: Vec<Chunk>,
@@ -204,6 +208,8 @@ impl Run {
             plan: 0,
             build: None,
             parts: Vec::new(),
+            is_on_servers: false,
+            source_bytes: Some(0),
             started_at: now,
             started_wall: wall,
             chunks: Vec::new(),
@@ -353,16 +359,30 @@ impl Run {
         self.pending.len().saturating_add(on_servers) as u64
     }
 
-    /// Whether some of its source lies on the disk of a server.
-    pub(crate) fn is_on_servers(&self) -> bool {
-        self.parts.iter().any(|it| it.server.is_some())
+    /// Learns what its source consists of.
+    pub(crate) fn set_parts(&mut self, parts: Vec<SourcePart>) {
+        self.is_on_servers = parts.iter().any(|it| it.server.is_some());
+        let bytes = |it: &SourcePart| it.length.map(|length| length.saturating_mul(it.unit_bytes));
+        self.source_bytes = parts.iter().filter(|it| !it.missing).map(bytes).sum();
+        self.parts = parts;
     }
 
-    /// Counts a chunk that the step does without, since its server is missing.
-    pub(crate) fn note_gap(&mut self, sequence: u64) {
-        let Some(chunk) = self.chunk(sequence) else { return };
-        let (server, bytes) = (chunk.server.clone().unwrap_or_default(), chunk.cut.bytes);
-        *self.gaps.entry(server).or_default() += Tally { receipts: 1, entries: 0, bytes };
+    /// Notes why a chunk was set aside, live and in recovery. One whose server is missing is a gap, and no failure.
+    pub(crate) fn note_set_aside(
+        &mut self,
+        receipt: ReceiptId,
+        kind: FailureKind,
+        item: Option<u64>,
+        node: &str,
+        message: &str,
+    ) {
+        if kind != FailureKind::Missing {
+            self.set_aside_for.get_or_insert(kind);
+        } else if let Some(chunk) = self.chunk(receipt.sequence) {
+            let (server, bytes) = (chunk.server.clone().unwrap_or_default(), chunk.cut.bytes);
+            *self.gaps.entry(server).or_default() += Tally { receipts: 1, entries: 0, bytes };
+        }
+        self.dead_letters.push(DeadLetter::set_aside(receipt, kind, item, node, message));
     }
 
     /// Chunks that the step does without.
@@ -430,9 +450,8 @@ impl Run {
 
     /// Bytes of the source, where they are known; of a replay, without those that it has no more to read.
     pub(crate) fn bytes_total(&self) -> Option<u64> {
-        let all = self.parts.iter().map(|it| it.length.map(|length| length.saturating_mul(it.unit_bytes)));
         let earlier = self.earlier.as_ref().map_or(0, |it| it.replayed().bytes);
-        all.sum::<Option<u64>>().map(|all| all.saturating_sub(earlier))
+        self.source_bytes.map(|all| all.saturating_sub(earlier))
     }
 
     pub(crate) fn remember(&mut self, failure: FailureView) {

@@ -1,12 +1,13 @@
 //! What workers have on their disks: asked before anything is read, and waited for where nobody else has it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use elastic_flow_clock::Mono;
 use elastic_flow_queue::StepErrorKind;
 use elastic_flow_receipt::{NodeId, StepId};
-use elastic_flow_wire::message::{FailureKind, Found, Look, Message};
+use elastic_flow_wire::message::{FailureKind, Found, Look, Message, digest};
 
 use super::core::MasterCore;
 use super::effects::{Cause, Effect, Observation, Open};
@@ -18,12 +19,20 @@ use crate::config::ReadFiles;
 /// A worker that has not answered for so many times `reconcile_after` is asked again: the question may be lost, and a disk may be
 /// slow.
 const ASK_AGAIN_FACTOR: u32 = 4;
+/// A worker whose answer does not come for so long, though it lives, counts as missing where it has to be waited for, and otherwise as
+/// one that may have the files: a task finds out. Longer than a healthy disk takes to list what it has.
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(120);
 
 impl MasterCore {
     /// The source of the step is what its servers have: they are asked before it is opened.
     pub(super) fn on_ask_servers(&mut self, step: StepId, question: Bytes) {
         if let Some(run) = self.run.as_mut().filter(|it| it.step == step && it.opening == Opening::Asked) {
             run.asking = Some(Asking { question, answers: BTreeMap::new() });
+            if self.settings.servers.is_empty() {
+                let message = "each_worker: this master does not know its servers: name them under [servers] of its configuration, \
+                               and submit the step again";
+                self.fail(step, Cause::new(StepErrorKind::Input, message));
+            }
         }
     }
 
@@ -44,10 +53,15 @@ impl MasterCore {
             Some(asking) => servers.contains(&it.joined.name) && !asking.answers.contains_key(&it.joined.name),
             None => !it.looked,
         };
+        let for_files = run.asking.is_none();
         for (id, node) in &mut self.nodes.by_id {
+            if for_files && node.asked_since.is_some_and(|it| now >= it + ANSWER_WITHIN) {
+                node.looked = true;
+            }
             let due = node.asked_at.is_none_or(|it| now >= it + again_after);
             if node.announced && node.takes_work() && due && wanted(node) {
                 node.asked_at = Some(now);
+                node.asked_since.get_or_insert(now);
                 let look = Look { step: run.step, question: question.clone() };
                 out.push(Effect::Send(*id, Message::Look(look)));
             }
@@ -59,20 +73,22 @@ impl MasterCore {
         let Some(entry) = self.nodes.by_id.get_mut(&node) else { return };
         let Some(run) = self.run.as_mut().filter(|it| it.step == found.step) else { return };
         let name = entry.joined.name.clone();
+        let question = run.asking.as_ref().map(|it| &it.question).or(run.question.as_ref());
+        if question.is_none_or(|it| digest(it) != found.question) {
+            return; // the answer to an earlier question, late or twice
+        }
         let Some(asking) = run.asking.as_mut() else {
             entry.looked = true;
             entry.lacks.extend(&found.absent);
-            if run.question.is_some() {
-                let Found { step, here, absent, message, .. } = found;
-                let absent = u32::try_from(absent.len()).unwrap_or(u32::MAX);
-                let files = FilesView { worker: name, here, absent, message };
-                run.files.retain(|it| it.worker != files.worker);
-                run.files.push(files.clone());
-                out.push(Effect::Observe(Observation::Files(step, files)));
-            }
+            let Found { step, here, absent, message, .. } = found;
+            let absent = u32::try_from(absent.len()).unwrap_or(u32::MAX);
+            let files = FilesView { worker: name, here, absent, message };
+            run.files.retain(|it| it.worker != files.worker);
+            run.files.push(files.clone());
+            out.push(Effect::Observe(Observation::Files(step, files)));
             return;
         };
-        if !self.settings.servers.contains(&name) {
+        if !self.settings.servers.contains(&name) || asking.answers.contains_key(&name) {
             return;
         }
         if found.listed.is_empty() {
@@ -83,9 +99,8 @@ impl MasterCore {
             self.fail(step, Cause::new(StepErrorKind::Input, message));
             return;
         }
-        asking.answers.entry(name).or_insert(Some(found.listed));
-        // The next question is another one.
-        entry.asked_at = None;
+        asking.answers.insert(name, Some(found.listed));
+        entry.forget_question();
     }
 
     /// Opens the step once every server has answered, or is done without.
@@ -117,7 +132,10 @@ impl MasterCore {
         let grace = self.settings.grace;
         let Some(run) = self.run.as_mut().filter(|it| it.ending.is_none() && !it.finishing) else { return };
         let wanted = wanted(run, &self.settings.servers);
-        let there = |name: &str| self.nodes.by_id.values().any(|it| it.joined.name == name && it.takes_work());
+        let asking = run.asking.is_some();
+        let mute = |it: &Node| asking && it.asked_since.is_some_and(|since| now >= since + ANSWER_WITHIN);
+        let there =
+            |name: &str| self.nodes.by_id.values().any(|it| it.joined.name == name && it.takes_work() && !mute(it));
         run.missing_since.retain(|name, _| wanted.contains(name));
         let mut overdue = Vec::new();
         for name in wanted {
@@ -136,11 +154,16 @@ impl MasterCore {
         }
         let (step, names) = (run.step, overdue.join(", "));
         let connected = |name: &String| self.nodes.by_id.values().any(|it| it.joined.name == *name);
-        let why = if overdue.iter().any(connected) { "missing, or takes no work (see `workers`)," } else { "missing" };
+        let why = if overdue.iter().any(connected) {
+            "missing, or does not answer or takes no work (see `workers`),"
+        } else {
+            "missing"
+        };
         let seconds = grace.as_secs_f64();
+        let again = if asking { "submit the step again" } else { "replay the step" };
         let message = format!(
-            "{names} {} {why} for {seconds} s (retry.grace), and nobody else has what is on its disk: start it and submit the step \
-             again, or submit it with --allow-missing-servers to go on without",
+            "{names} {} {why} for {seconds} s (retry.grace), and nobody else has what is on its disk: start it and {again}, or submit \
+             it with --allow-missing-servers to go on without",
             if overdue.len() == 1 { "is" } else { "are" }
         );
         self.fail(step, Cause::new(StepErrorKind::NoWorkers, message));
@@ -197,6 +220,7 @@ impl MasterCore {
 fn wanted(run: &Run, servers: &[String]) -> Vec<String> {
     match &run.asking {
         Some(asking) => servers.iter().filter(|it| !asking.answers.contains_key(*it)).cloned().collect(),
-        None => run.on_servers.iter().filter(|(_, it)| it.left > 0).map(|(name, _)| name.clone()).collect(),
+        // What a missing one has in hand by the master's book is pending again as soon as its link is given up.
+        None => run.on_servers.iter().filter(|(_, it)| !it.pending.is_empty()).map(|(name, _)| name.clone()).collect(),
     }
 }

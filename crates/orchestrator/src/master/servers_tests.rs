@@ -5,15 +5,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use elastic_flow_clock::Mono;
 use elastic_flow_dataflow::seam::{Cover, Cut, SourcePart};
-use elastic_flow_queue::{Caller, StepSpec, StepState};
+use elastic_flow_queue::{Caller, StepErrorKind, StepSpec, StepState};
 use elastic_flow_receipt::{NodeId, StepId};
 use elastic_flow_wire::message::{
-    Assignment, ChunkRead, Found, Message, Outcome, Payload, PayloadKind, ReadFrom, TaskResult,
+    Assignment, ChunkRead, FailureKind, Found, Message, Outcome, Payload, PayloadKind, ReadFrom, TaskResult, digest,
 };
 
 use super::core::{CoreConfig, MasterCore, Planted};
 use super::effects::{Effect, Event, Joined, Open, Opened};
 use super::nodes::LeastOpenReceipts;
+use super::servers::ANSWER_WITHIN;
 use crate::config::{ReadFiles, Settings};
 
 const STEP: StepId = StepId(1);
@@ -128,8 +129,10 @@ impl Bench {
     }
 
     fn found(&mut self, node: NodeId, absent: Vec<u32>) {
-        let (message, listed) = ("no such file".to_owned(), Bytes::from_static(b"list"));
-        self.on(Event::Found(node, Found { step: STEP, here: 1, absent, message, listed }));
+        let question = if self.on_servers { digest(b"globs") } else { digest(b"files") };
+        let listed = Bytes::from_static(if self.on_servers { b"list" } else { b"" });
+        let message = "no such file".to_owned();
+        self.on(Event::Found(node, Found { step: STEP, question, here: 1, absent, message, listed }));
     }
 
     fn answer(&mut self, node: NodeId, assignment: &Assignment, outcome: Outcome) {
@@ -207,7 +210,7 @@ fn a_missing_server_fails_the_step_by_name_when_the_grace_is_over() {
     let (state, reason) = bench.ended();
     assert_eq!(state, StepState::Failed);
     assert!(
-        reason.contains("yam2 is missing, or takes no work (see `workers`),")
+        reason.contains("yam2 is missing, or does not answer or takes no work (see `workers`),")
             && reason.contains("--allow-missing-servers"),
         "{reason}"
     );
@@ -272,19 +275,118 @@ fn a_server_that_is_back_in_time_goes_on_where_it_was() {
 }
 
 #[test]
-fn a_file_that_its_only_server_has_no_more_is_set_aside_at_once() {
-    let mut bench = Bench::new(Settings { max_skips: 8, ..settings(ReadFiles::Auto) }, true, false);
+fn a_file_that_its_only_server_cannot_read_is_tried_again_there_and_then_set_aside() {
+    let settings = Settings { max_skips: 8, max_attempts: 2, open_per_slot: 8, ..settings(ReadFiles::Auto) };
+    let mut bench = Bench::new(settings, true, false);
     let (one, two) = (bench.join(1, 1), bench.join(2, 1));
     bench.found(one, Vec::new());
     bench.found(two, Vec::new());
-    let place = bench.assigned.iter().position(|(node, _)| *node == two).unwrap();
-    let (_, assignment) = bench.assigned.remove(place);
-    let receipts = assignment.chunks.iter().map(|it| it.receipt).collect();
-    bench.answer(two, &assignment, Outcome::NotHere { receipts, message: "it is gone".to_owned() });
+    for attempt in 1..=2 {
+        let lost = |(node, it): &(NodeId, Assignment)| *node == two && it.chunks[0].receipt.sequence == CHUNKS;
+        let place = bench.assigned.iter().position(lost).unwrap();
+        let (_, assignment) = bench.assigned.remove(place);
+        let receipts = assignment.chunks.iter().map(|it| it.receipt).collect();
+        bench.answer(two, &assignment, Outcome::NotHere { receipts, message: format!("it is gone ({attempt})") });
+        bench.after(Duration::from_secs(1));
+    }
     bench.work();
     assert_eq!((bench.ended().0, bench.ships), (StepState::CompletedWithSkips, 0));
     let letters = bench.core.dead_letters(STEP, crate::api::DeadLetterFilter::default()).unwrap();
-    assert_eq!(letters.iter().map(|it| it.error.as_str()).collect::<Vec<_>>(), ["it is gone"]);
+    assert_eq!(letters.iter().map(|it| it.error.as_str()).collect::<Vec<_>>(), ["it is gone (2)"]);
+}
+
+#[test]
+fn without_any_server_it_fails_by_name_and_does_not_ask_for_ever() {
+    let mut bench = Bench::new(Settings { servers: Vec::new(), ..settings(ReadFiles::Auto) }, true, false);
+    bench.join(1, 1);
+    let (state, reason) = bench.ended();
+    assert_eq!((state, bench.opens.len()), (StepState::Failed, 1));
+    assert!(reason.contains("[servers]"), "{reason}");
+}
+
+#[test]
+fn with_all_servers_missing_they_are_named() {
+    let mut bench = Bench::new(settings(ReadFiles::Auto), true, false);
+    bench.after(GRACE);
+    let (state, reason) = bench.ended();
+    assert!(state == StepState::Failed && reason.starts_with("yam1, yam2 are missing for 30 s"), "{reason}");
+}
+
+#[test]
+fn a_server_that_lives_and_does_not_answer_is_waited_for_no_longer_than_a_missing_one_in_the_end() {
+    let mut bench = Bench::new(settings(ReadFiles::Auto), true, false);
+    let one = bench.join(1, 1);
+    bench.join(2, 1);
+    bench.found(one, Vec::new());
+    bench.after(ANSWER_WITHIN - Duration::from_secs(1));
+    assert_eq!(bench.ended().0, StepState::Running);
+    bench.after(Duration::from_secs(1));
+    bench.after(GRACE);
+    let (state, reason) = bench.ended();
+    assert!(state == StepState::Failed && reason.contains("yam2"), "{reason}");
+}
+
+#[test]
+fn a_worker_that_does_not_say_which_files_it_has_is_given_a_task_to_find_out() {
+    let mut bench = Bench::new(settings(ReadFiles::Auto), false, false);
+    let one = bench.join(1, 1);
+    bench.after(ANSWER_WITHIN);
+    assert!(bench.assigned.iter().all(|(node, _)| *node == one) && !bench.assigned.is_empty());
+}
+
+#[test]
+fn the_answer_to_another_question_answers_nothing() {
+    let mut bench = Bench::new(settings(ReadFiles::Auto), false, false);
+    let one = bench.join(1, 1);
+    let (message, listed) = (String::new(), Bytes::from_static(b"list"));
+    let late = Found { step: STEP, question: digest(b"globs"), here: 0, absent: Vec::new(), message, listed };
+    bench.on(Event::Found(one, late));
+    assert!(bench.assigned.is_empty() && bench.core.step_view(STEP, bench.now).unwrap().files.is_empty());
+    bench.found(one, Vec::new());
+    assert_eq!(bench.assigned.len(), 3);
+}
+
+#[test]
+fn beside_a_gap_that_is_allowed_a_failure_keeps_its_own_kind_and_reason() {
+    let mut bench = Bench::new(Settings { max_attempts: 1, ..settings(ReadFiles::Auto) }, true, true);
+    let (one, two) = (bench.join(1, 1), bench.join(2, 1));
+    bench.found(one, Vec::new());
+    bench.found(two, Vec::new());
+    bench.on(Event::NodeDown { node: two, reason: "gone".to_owned() });
+    bench.after(GRACE);
+    bench.assigned.retain(|(node, _)| *node == one);
+    let (_, assignment) = bench.assigned.remove(0);
+    let failed = Outcome::Failed {
+        kind: FailureKind::Panic,
+        receipt: None,
+        item: Some(7),
+        message: "it panicked".to_owned(),
+        log_tail: Vec::new(),
+    };
+    bench.answer(one, &assignment, failed);
+    bench.work();
+    let step = bench.core.queue().get(STEP).unwrap();
+    assert_eq!(step.error_kind(), Some(StepErrorKind::UserPanic));
+    let reason = step.reason.as_deref().unwrap();
+    assert!(reason.starts_with("1 chunk was set aside") && reason.contains("it panicked"), "{reason}");
+}
+
+#[test]
+fn in_place_a_chunk_that_failed_where_alone_its_file_is_is_tried_there_again() {
+    let mut bench = Bench::new(settings(ReadFiles::InPlace), false, false);
+    let (has, lacks) = (bench.join(1, 1), bench.join(2, 1));
+    bench.found(has, Vec::new());
+    bench.found(lacks, vec![0]);
+    let (node, assignment) = bench.assigned.remove(0);
+    assert_eq!(node, has);
+    let receipt = Some(assignment.chunks[0].receipt);
+    let (kind, message, log_tail) = (FailureKind::User, "no luck".to_owned(), Vec::new());
+    bench.answer(has, &assignment, Outcome::Failed { kind, receipt, item: None, message, log_tail });
+    bench.work();
+    bench.after(Duration::from_secs(1));
+    let done = bench.work();
+    assert_eq!(done.iter().map(|(node, sequence, _)| (*node, *sequence)).collect::<Vec<_>>(), [(has, 0)]);
+    assert_eq!((bench.ended().0, bench.ships), (StepState::Completed, 0));
 }
 
 #[test]

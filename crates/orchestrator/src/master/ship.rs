@@ -4,6 +4,7 @@ use elastic_flow_clock::Mono;
 use elastic_flow_receipt::{Attempt, NodeId, ReceiptId};
 use elastic_flow_wire::message::{FailureKind, Payload};
 
+use super::accept::Failed;
 use super::core::MasterCore;
 use super::effects::Effect;
 use super::nodes::Needs;
@@ -18,7 +19,7 @@ pub(super) const SHIPPED_CHUNK_BYTES: u64 = 2 << 20;
 
 impl MasterCore {
     /// The worker has not these files. No attempt is used; the chunks are shipped, and the worker is not asked for the files again.
-    /// What it alone could have is set aside, and with `source.read = "in-place"` others are looked for.
+    /// What it alone could have has failed, and with `source.read = "in-place"` others are looked for.
     pub(super) fn on_not_here(
         &mut self,
         now: Mono,
@@ -51,8 +52,14 @@ impl MasterCore {
         if let Some(entry) = self.nodes.by_id.get_mut(&node) {
             entry.lacks.extend(lacks);
         }
+        // Nobody else can read these: what is wrong with the file may pass, and is tried again like any failure.
+        let worker = self.nodes.name(node);
         for receipt in lost {
-            self.set_aside(receipt, FailureKind::Source, None, message.to_owned(), Some(node), out);
+            let message = message.to_owned();
+            let failed =
+                Failed { kind: FailureKind::Source, receipt: Some(receipt), item: None, message, log_tail: Vec::new() };
+            self.totals.failures = self.totals.failures.saturating_add(1);
+            self.blame(now, node, receipt, &worker, failed, out);
         }
     }
 

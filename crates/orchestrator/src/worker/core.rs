@@ -6,7 +6,7 @@ use std::time::Duration;
 use elastic_flow_clock::Mono;
 use elastic_flow_receipt::{Attempt, ReceiptId, StepId};
 use elastic_flow_wire::message::{
-    Assignment, FailureKind, Found, HeldTask, Look, Message, Outcome, SkippedItem, StepNotice, TaskResult,
+    Assignment, FailureKind, Found, HeldTask, Look, Message, Outcome, SkippedItem, StepNotice, TaskResult, digest,
 };
 
 use crate::interceptor::ChunkEvent;
@@ -92,8 +92,8 @@ pub struct WorkerCore {
     held: BTreeMap<Attempt, Held>,
     /// The newest attempt that was taken on.
     newest: Option<Attempt>,
-    /// Steps whose files are being looked for.
-    looking: BTreeSet<StepId>,
+    /// What is being looked for: the step, and the digest of the question.
+    looking: BTreeSet<(StepId, u64)>,
 }
 
 impl WorkerCore {
@@ -143,7 +143,7 @@ impl WorkerCore {
                 self.held.insert(result.attempt, Held { result, sent_at: None });
             }
             Event::Found(found) => {
-                self.looking.remove(&found.step);
+                self.looking.remove(&(found.step, found.question));
                 if self.connected {
                     out.push(Effect::Send(Message::Found(found)));
                 }
@@ -219,7 +219,7 @@ impl WorkerCore {
             Message::Release(step) => self.on_release(step, out),
             // A slow disk is not to be looked at twice at once: its answer serves whoever asked again.
             Message::Look(look) => {
-                if self.looking.insert(look.step) {
+                if self.looking.insert((look.step, digest(&look.question))) {
                     out.push(Effect::Look(look));
                 }
             }

@@ -1,6 +1,7 @@
 //! The worker's loop: takes what happens, asks the deciding code, does what it says.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use elastic_flow_dataflow::source::{self, DataRoots, Seen};
 use elastic_flow_receipt::{Attempt, NodeId, StepId};
 use elastic_flow_transport::{Endpoint, Net, TransportEvent, TransportStats};
 use elastic_flow_wire::Role;
-use elastic_flow_wire::message::{Found, Look, Message, Pulse, StepNotice, TaskResult};
+use elastic_flow_wire::message::{Found, Look, Message, Pulse, StepNotice, TaskResult, digest};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -304,8 +305,11 @@ impl Loop {
     fn look(&mut self, look: Look) {
         let roots = self.roots.clone();
         self.looking.spawn_blocking(move || {
-            let Seen { here, absent, message, listed } = source::look(&look.question, &roots);
-            Found { step: look.step, here, absent, message, listed }
+            let looked = catch_unwind(AssertUnwindSafe(|| source::look(&look.question, &roots)));
+            // An answer has to come, whatever happens: it is waited for.
+            let panicked = |_| Seen { message: "looking for the files panicked: a bug".to_owned(), ..Seen::default() };
+            let Seen { here, absent, message, listed } = looked.unwrap_or_else(panicked);
+            Found { step: look.step, question: digest(&look.question), here, absent, message, listed }
         });
     }
 
@@ -327,7 +331,7 @@ impl Loop {
                     ))
                 }
             };
-            let prepared = std::panic::catch_unwind(std::panic::AssertUnwindSafe(prepare));
+            let prepared = catch_unwind(AssertUnwindSafe(prepare));
             (step, prepared.unwrap_or_else(|_| Err("the program panicked while it was prepared".to_owned())))
         });
     }

@@ -125,6 +125,7 @@ fn look() -> (&'static str, Message, Vec<Field>) {
 fn found() -> (&'static str, Message, Vec<Field>) {
     let found = Found {
         step: StepId(7),
+        question: 0x0102,
         here: 2,
         absent: vec![1, 3],
         message: "gone".to_owned(),
@@ -133,6 +134,7 @@ fn found() -> (&'static str, Message, Vec<Field>) {
     let fields = vec![
         variant(12),
         field("step", &found.step),
+        field("question", &found.question),
         field("here", &found.here),
         field("absent", &found.absent),
         field("message", &found.message),
