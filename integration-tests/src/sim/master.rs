@@ -22,6 +22,8 @@ use super::world::{What, World};
 pub(super) const ENTRIES: u64 = 10;
 /// The source of a step whose servers have said what they have.
 const EXPANDED: &[u8] = b"expanded";
+/// What its servers are asked before it is opened.
+pub(super) const OF_SERVERS: &[u8] = b"what is yours?";
 /// Builds of all nodes.
 const BUILD: u128 = 7;
 
@@ -312,7 +314,7 @@ impl World {
             if !cut_before.is_empty() {
                 return Err(format!("{step} was cut before its servers said what they have"));
             }
-            let event = Event::AskServers(step, Bytes::from_static(b"what is yours?"));
+            let event = Event::AskServers(step, Bytes::from_static(OF_SERVERS));
             self.later(1, 50, What::MasterEvent { life, event: Box::new(event) });
             return Ok(());
         }

@@ -7,7 +7,7 @@ use elastic_flow_wire::message::{
     Assignment, ChunkRead, FailureKind, Found, Look, Message, Outcome, Pulse, ReadFrom, Segment, TaskResult, digest,
 };
 
-use super::master::{ENTRIES, read_body, server};
+use super::master::{ENTRIES, OF_SERVERS, read_body, server};
 use super::plan::Lies;
 use super::world::{Ids, What, World};
 
@@ -62,8 +62,7 @@ impl World {
             Some(Lies::Files(lacking)) if self.rng.per_mille(lacking) => vec![0],
             _ => Vec::new(),
         };
-        let asked_for_globs = lies.is_some_and(|(plan, _)| plan.lies == Lies::OnServers);
-        let listed = bytes::Bytes::from_static(if asked_for_globs { b"mine" } else { b"" });
+        let listed = bytes::Bytes::from_static(if look.question == OF_SERVERS { b"mine" } else { b"" });
         Found { step: look.step, question: digest(&look.question), here: 1, absent, message: String::new(), listed }
     }
 
