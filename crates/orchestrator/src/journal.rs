@@ -3,7 +3,7 @@
 //! ```text
 //! +--------+--------+------------------------------------+
 //! | format | kind   | body: the record, in the wire codec |
-//! | u8 = 1 | u8     |                                     |
+//! | u8 = 2 | u8     |                                     |
 //! +--------+--------+------------------------------------+
 //! ```
 //! State is a fold over these records; the live path and recovery share it. An unknown format or kind is refused, never skipped.
@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Version of the layout of journal records.
-pub const FORMAT: u8 = 1;
+pub const FORMAT: u8 = 2;
 
 /// The master began a life.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -260,36 +260,13 @@ mod tests {
         let read = ChunkRead { receipt: receipt(), entries: 5, bytes: 2, nanos: 9, from: ReadFrom::Place };
         let segment = Segment { receipt: receipt(), rows: 1, digest: 7, body: Bytes::from_static(b"z") };
         let kept = KeptItem { kind: ItemKind::Text, length: 8, body: Bytes::from_static(b"no") };
-        let failed = QueueRecord::Failed { id: StepId(1), kind: StepErrorKind::Bug, wall: 4, reason: "r".to_owned() };
         let skip = SkippedItem { receipt: receipt(), item: 3, error: "e".to_owned(), kept: Some(kept) };
-        let by = || Caller::remote(CallerRole::Submit, "::1");
-        let submitted =
-            QueueRecord::Submitted { id: StepId(1), spec: StepSpec::new("p"), wall: 4, by: Caller::local() };
-        let event = StepEvent::RequestCancel;
-        let cancel = QueueRecord::Transition { id: StepId(1), event, wall: 5, reason: None, by: Some(by()) };
-        let drain = QueueRecord::Drained { node: Some(NodeId(6)), name: "w".to_owned(), wall: 5, by: by() };
-        vec![
-            ("cluster", Record::Cluster(ClusterRecord { incarnation: 1, epoch: 2 })),
-            ("queue", Record::Queue(submitted)),
-            ("queue, a cancel", Record::Queue(cancel)),
-            ("queue, a drain", Record::Queue(drain)),
-            ("queue, failed", Record::Queue(failed)),
-            (
-                "plan",
-                Record::Plan(PlanRecord {
-                    step: StepId(1),
-                    plan: 8,
-                    parts: vec![SourcePart {
-                        input: 0,
-                        name: "f".to_owned(),
-                        length: Some(3),
-                        unit_bytes: 1,
-                        server: None,
-                        missing: false,
-                    }],
-                    build: 6,
-                }),
-            ),
+        let part =
+            SourcePart { input: 0, name: "f".to_owned(), length: Some(3), unit_bytes: 1, server: None, missing: false };
+        let mut samples = vec![("cluster", Record::Cluster(ClusterRecord { incarnation: 1, epoch: 2 }))];
+        samples.extend(queue_samples());
+        samples.extend([
+            ("plan", Record::Plan(PlanRecord { step: StepId(1), plan: 8, parts: vec![part], build: 6 })),
             (
                 "conceived",
                 Record::Conceived(ConceivedRecord {
@@ -327,6 +304,23 @@ mod tests {
             ),
             ("closed", Record::Closed(ClosedRecord { step: StepId(1) })),
             ("source", Record::Source(SourceRecord { step: StepId(1), resolved: Bytes::from_static(b"s") })),
+        ]);
+        samples
+    }
+
+    fn queue_samples() -> [(&'static str, Record); 4] {
+        let by = || Caller::remote(CallerRole::Submit, "::1");
+        let submitted =
+            QueueRecord::Submitted { id: StepId(1), spec: StepSpec::new("p"), wall: 4, by: Caller::local() };
+        let event = StepEvent::RequestCancel;
+        let cancel = QueueRecord::Transition { id: StepId(1), event, wall: 5, reason: None, by: Some(by()) };
+        let drain = QueueRecord::Drained { node: Some(NodeId(6)), name: "w".to_owned(), wall: 5, by: by() };
+        let failed = QueueRecord::Failed { id: StepId(1), kind: StepErrorKind::Bug, wall: 4, reason: "r".to_owned() };
+        [
+            ("queue", Record::Queue(submitted)),
+            ("queue, a cancel", Record::Queue(cancel)),
+            ("queue, a drain", Record::Queue(drain)),
+            ("queue, failed", Record::Queue(failed)),
         ]
     }
 
@@ -360,8 +354,8 @@ mod tests {
 
     #[test]
     fn another_format_and_an_unknown_kind_are_refused_by_name() {
-        assert!(matches!(Record::decode(&[2, 1]), Err(RecordError::Format { found: 2 })));
-        assert!(matches!(Record::decode(&[1, 99]), Err(RecordError::Kind(99))));
-        assert!(matches!(Record::decode(&[1]), Err(RecordError::Short(1))));
+        assert!(matches!(Record::decode(&[FORMAT + 1, 1]), Err(RecordError::Format { found }) if found == FORMAT + 1));
+        assert!(matches!(Record::decode(&[FORMAT, 99]), Err(RecordError::Kind(99))));
+        assert!(matches!(Record::decode(&[FORMAT]), Err(RecordError::Short(1))));
     }
 }

@@ -52,9 +52,8 @@ impl ResolvedSource {
     /// # Errors
     /// It does not encode: a bug.
     pub fn question_of_files(&self) -> Result<Option<Bytes>, SourceError> {
-        let files = self.parts.iter().zip(0_u32..).filter_map(|(part, index)| match &part.data {
-            PartData::File(file) => Some((index, file.clone())),
-            _ => None,
+        let files = self.parts.iter().zip(0_u32..).filter_map(|(part, index)| {
+            if let PartData::File(file) = &part.data { Some((index, file.clone())) } else { None }
         });
         let files: Vec<_> = files.collect();
         let step = files.len().div_ceil(ASKED_MAX).max(1);
@@ -67,9 +66,8 @@ impl ResolvedSource {
     /// # Errors
     /// It does not encode: a bug.
     pub fn question_of_globs(&self) -> Result<Option<Bytes>, SourceError> {
-        let globs = self.parts.iter().filter_map(|part| match &part.data {
-            PartData::EachWorker { globs } => Some((part.input, globs.clone())),
-            _ => None,
+        let globs = self.parts.iter().filter_map(|part| {
+            if let PartData::EachWorker { globs } = &part.data { Some((part.input, globs.clone())) } else { None }
         });
         let globs: Vec<_> = globs.collect();
         if globs.is_empty() { Ok(None) } else { encode(&Question::Globs(globs)).map(Some) }

@@ -165,15 +165,21 @@ impl ResolvedPart {
         let place = |part: &Self| match &part.data {
             PartData::File(_) => Some(None),
             PartData::FileOn { server, .. } => Some(Some(server.clone())),
-            _ => None,
+            PartData::StandardInput
+            | PartData::Range { .. }
+            | PartData::Registered { .. }
+            | PartData::OneShot
+            | PartData::EachWorker { .. }
+            | PartData::Missing { .. } => None,
         };
         self.input == other.input && place(self) == place(other)
     }
 
     pub(super) fn source_part(&self) -> SourcePart {
-        let server = match &self.data {
-            PartData::FileOn { server, .. } | PartData::Missing { server, .. } => Some(server.clone()),
-            _ => None,
+        let server = if let PartData::FileOn { server, .. } | PartData::Missing { server, .. } = &self.data {
+            Some(server.clone())
+        } else {
+            None
         };
         let (name, length) = match &self.data {
             PartData::File(file) => (file.path.clone(), Some(file.length)),

@@ -57,10 +57,7 @@ impl SourceSpec {
     /// The source as a cluster on one server has it: its disk is the only one, so that what each worker is to read is there once.
     #[must_use]
     pub fn on_one_server(self) -> Self {
-        match self {
-            Self::EachWorker { globs } => Self::Lines { paths: globs },
-            other => other,
-        }
+        if let Self::EachWorker { globs } = self { Self::Lines { paths: globs } } else { self }
     }
 
     /// The source, or what is wrong with the text.

@@ -58,7 +58,7 @@ impl MasterCore {
             }
             Outcome::NotHere { receipts, message } => {
                 out.push(Effect::Send(node, Message::Ack(result.attempt)));
-                self.on_not_here(now, node, result.attempt, &result.receipts, &receipts, &message, out);
+                self.on_not_here(now, node, result.attempt, &result.receipts, (&receipts, &message), out);
             }
             Outcome::HandedBack => {
                 out.push(Effect::Send(node, Message::Ack(result.attempt)));

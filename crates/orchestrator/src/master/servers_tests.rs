@@ -158,7 +158,7 @@ impl Bench {
     }
 
     fn after(&mut self, wait: Duration) {
-        self.now = self.now + wait;
+        self.now += wait;
         self.on(Event::Tick);
     }
 

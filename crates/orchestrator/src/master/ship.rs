@@ -26,8 +26,7 @@ impl MasterCore {
         node: NodeId,
         attempt: Attempt,
         all: &[ReceiptId],
-        absent: &[ReceiptId],
-        message: &str,
+        (absent, message): (&[ReceiptId], &str),
         out: &mut Vec<Effect>,
     ) {
         self.give_back(now, attempt, all);

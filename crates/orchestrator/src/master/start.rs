@@ -76,13 +76,8 @@ impl Master {
             return Err(StartError::UnknownWindow(programs.unknown_window(name)));
         }
         let core_config = core_config(&config, !interceptors.is_empty());
-        let (journal_store, journal_programs, journal_clock) =
-            (Arc::clone(&store), Arc::clone(&programs), Arc::clone(&clock));
         let durability = config.durability;
-        let recovered = tokio::task::spawn_blocking(move || {
-            recover(journal_store.as_ref(), &journal_programs, journal_clock.as_ref(), core_config)
-        });
-        let recovered = recovered.await.map_err(|_| StartError::Recovery("the program panicked".to_owned()))??;
+        let recovered = recover_aside(&store, &programs, &clock, core_config).await?;
         let node = crate::fresh_node()?;
         let endpoint = endpoint_config(&config.node, Role::Master, node, recovered.epoch);
         let endpoint = Endpoint::listen(net, &config.listen, endpoint, Arc::clone(&clock)).await?;
@@ -226,6 +221,18 @@ struct Recovered {
     incarnation: u128,
     effects: Vec<Effect>,
     aggregator: Option<OpenAggregate>,
+}
+
+/// Recovers where it may block.
+async fn recover_aside(
+    store: &Arc<dyn Store>,
+    programs: &Arc<Programs>,
+    clock: &Arc<dyn Clock>,
+    config: CoreConfig,
+) -> Result<Recovered, StartError> {
+    let (store, programs, clock) = (Arc::clone(store), Arc::clone(programs), Arc::clone(clock));
+    let recovered = tokio::task::spawn_blocking(move || recover(store.as_ref(), &programs, clock.as_ref(), config));
+    recovered.await.map_err(|_| StartError::Recovery("the program panicked".to_owned()))?
 }
 
 /// Reads the journal twice: first the decisions, then, where a step was running, its results into a fresh aggregate.

@@ -90,9 +90,10 @@ impl SourceCutter {
                     }
                     let files = std::mem::take(&mut files);
                     let first = index.saturating_sub(u32::try_from(files.len()).unwrap_or(u32::MAX).saturating_sub(1));
-                    let cutter = match &part.data {
-                        PartData::FileOn { server, .. } => LinesCutter::on(input, server.clone(), files),
-                        _ => LinesCutter::new(input, files),
+                    let cutter = if let PartData::FileOn { server, .. } = &part.data {
+                        LinesCutter::on(input, server.clone(), files)
+                    } else {
+                        LinesCutter::new(input, files)
                     };
                     waiting.push_back((first, Box::new(cutter) as Box<dyn ResumableCutter>));
                     continue;
