@@ -27,6 +27,8 @@ impl Network {
         let mut network = Self { prefix: format!("ef-{}-{number}", std::process::id()), servers: Vec::new() };
         let hub = format!("{}-hub", network.prefix);
         let add = |network: &mut Self, name: &str| {
+            // A test that was killed left its own behind, and numbers of processes come again.
+            ip(&["netns", "del", name]).ok();
             ip(&["netns", "add", name])?;
             network.servers.push(name.to_owned());
             Ok::<_, String>(())
@@ -52,12 +54,14 @@ impl Network {
         format!("10.97.0.{server}")
     }
 
-    /// A command on a server, on which `at` shows what is in `disk`.
+    /// A command on a server that is called `host` and has a disk of its own.
     #[must_use]
-    pub fn command(&self, place: &Place, server: u8, disk: Disk<'_>, program: &str) -> Command {
+    pub fn command(&self, place: &Place, server: u8, disk: Disk<'_>, host: &str, program: &str) -> Command {
         let mut command = place.command("ip");
-        command.args(["netns", "exec", &self.name(server)]);
-        disk.enter(&mut command, program);
+        command.args(["netns", "exec", &self.name(server), "unshare", "--uts", "--mount", "--propagation", "private"]);
+        // The shell is the program in the end: the process that a test has started is the one that it kills.
+        let script = "hostname \"$0\" && mount --bind \"$1\" \"$2\" && shift 2 && exec \"$@\"";
+        command.args(["sh", "-c", script, host, disk.own, disk.at, program]);
         command
     }
 
@@ -90,7 +94,8 @@ impl Disk<'_> {
     pub fn command(self, place: &Place, program: &str) -> Command {
         let mut command = place.command("unshare");
         command.args(["--mount", "--propagation", "private"]);
-        self.mount(&mut command, program);
+        let script = "mount --bind \"$0\" \"$1\" && shift && exec \"$@\"";
+        command.args(["sh", "-c", script, self.own, self.at, program]);
         command
     }
 
@@ -100,17 +105,6 @@ impl Disk<'_> {
     /// What the system says.
     pub fn check(self, place: &Place) -> Result<(), String> {
         output(&mut self.command(place, "true"))
-    }
-
-    fn enter(self, command: &mut Command, program: &str) {
-        command.args(["unshare", "--mount", "--propagation", "private"]);
-        self.mount(command, program);
-    }
-
-    /// The shell mounts and then is the program: the process that a test has started is the one that it kills.
-    fn mount(self, command: &mut Command, program: &str) {
-        let script = "mount --bind \"$0\" \"$1\" && shift && exec \"$@\"";
-        command.args(["sh", "-c", script, self.own, self.at, program]);
     }
 }
 

@@ -79,6 +79,15 @@ impl<'a> Outside<'a> {
     }
 }
 
+impl Drop for Outside<'_> {
+    /// Each run's crate has a path, and so artefacts, of its own: they would gather in the target folder.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            drop(self.try_cargo(&["clean", "--package", &self.name]));
+        }
+    }
+}
+
 /// What a crate takes over from the workspace: edition and version, the lock file, and the profiles, since a dependency that is to be
 /// compiled in another way is compiled again.
 fn inherited(root: &Path) -> (String, String, String) {

@@ -1,4 +1,5 @@
-//! Three servers without a shared disk, one configuration file and one command: each in a network and a mount namespace of its own.
+//! Three servers without a shared disk, one configuration file and one command: each in a network, a mount and a host name
+//! namespace of its own.
 #![cfg(target_os = "linux")]
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
 
@@ -65,13 +66,13 @@ impl Servers {
     fn command(&self, server: &str, arguments: &[&str]) -> std::process::Command {
         let (number, name) = SERVERS.into_iter().find(|(_, name)| *name == server).expect("a server");
         let (own, at) = (self.place.text(name), self.place.text("data"));
-        let mut command = self.network.command(&self.place, number, Disk { own: &own, at: &at }, TESTBED);
+        let mut command = self.network.command(&self.place, number, Disk { own: &own, at: &at }, name, TESTBED);
         command.args(["--config", "conf.toml"]).args(arguments);
         command
     }
 
     fn start(&mut self, server: &'static str, more: &[&str], says: &str) {
-        let line = [&["start", "--name", server], more].concat();
+        let line = [&["start"], more].concat();
         let mut process = Process::start(&self.place, server, &mut self.command(server, &line));
         drop(process.line_with(SOON, says));
         self.running.insert(server, process);
@@ -192,10 +193,14 @@ fn a_wrong_key_and_a_missing_server_are_told_by_name() {
     servers.start("yam1", &[], "listening on");
     servers.start("yam2", &[], "worker yam2 of the master at");
     servers.run("yam3", &["key", "new", "other-key"]).expect_code(0);
-    let wrong = ["start", "--name", "yam3", "--set", "security.key_file=other-key"];
+    let wrong = ["start", "--set", "security.key_file=other-key"];
     let refused = servers.run("yam3", &wrong).expect_code(3);
-    assert!(refused.stderr.contains("key"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("key does not match"), "{}", refused.stderr);
     servers.wait_joined(1);
+    assert!(servers.workers().iter().any(|it| it.name == "yam3" && !it.joined), "{:?}", servers.workers());
+    let turned_away =
+        format!("a connection was turned away; further ones are counted and summed up address={}", Network::address(3));
+    wait_until(SOON, "the master says whom it turned away", || servers.running["yam1"].stderr().contains(&turned_away));
 
     let glob = format!("each_worker:{}/*.log", servers.place.text("data"));
     let failed = servers.submit(&["--input", &glob]).expect_code(1);

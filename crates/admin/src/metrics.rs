@@ -64,11 +64,15 @@ pub use crate::series::SERIES;
 /// Gives every series its help. Called by [`Metrics::install`]; call it yourself after installing a recorder of your own.
 pub fn describe_metrics() {
     for series in SERIES {
-        // Units stand in the names already; Unit::Count adds nothing to them.
+        let unit = match series.unit() {
+            "seconds" => Unit::Seconds,
+            "bytes" => Unit::Bytes,
+            _ => Unit::Count,
+        };
         match series.kind {
-            SeriesKind::Counter => describe_counter!(series.name, Unit::Count, series.help),
-            SeriesKind::Gauge => describe_gauge!(series.name, Unit::Count, series.help),
-            SeriesKind::Histogram => describe_histogram!(series.name, Unit::Count, series.help),
+            SeriesKind::Counter => describe_counter!(series.name, unit, series.help),
+            SeriesKind::Gauge => describe_gauge!(series.name, unit, series.help),
+            SeriesKind::Histogram => describe_histogram!(series.name, unit, series.help),
         }
     }
 }

@@ -101,7 +101,9 @@ pub const SERIES: &[Series] = &[
         &["reason"],
         "Peers and requests that were turned away, by reason.",
     )
-    .alert_when("it rises: somebody has a wrong key, another version or no right to be here; the log says who."),
+    .alert_when(
+        "it rises: somebody has a wrong key, another version or no right to be here; the log names one a minute.",
+    ),
     series(
         "elastic_flow_old_key_uses_total",
         Counter,

@@ -128,6 +128,7 @@ impl Client {
             .proxy(None)
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .timeout_recv_response(Some(ANSWER_TIMEOUT))
+            .timeout_per_read(Some(ANSWER_TIMEOUT))
             .build();
         Self {
             agent: Agent::new_with_config(config),
@@ -371,10 +372,14 @@ impl Address {
 }
 
 fn read<T: DeserializeOwned>(mut answer: Response<Body>) -> Result<T, ClientError> {
-    answer
-        .body_mut()
-        .with_config()
-        .limit(ANSWER_BYTES_MAX)
-        .read_json()
-        .map_err(|error| ClientError::Unreached(format!("the master's answer cannot be read: {error}")))
+    answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_json().map_err(|error| match error {
+        ureq::Error::Io(_) | ureq::Error::Timeout(_) => {
+            ClientError::Unreached(format!("the master's answer was broken off: {error}"))
+        }
+        // Asking again would give the same.
+        error => ClientError::Refused {
+            kind: "unreadable".to_owned(),
+            message: format!("its answer cannot be read: {error}; ask with the build that the master is of"),
+        },
+    })
 }

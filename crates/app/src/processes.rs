@@ -23,9 +23,10 @@ use crate::build_id::{FileIdentity, to_line};
 use crate::children::{WorkerCommand, Workers};
 use crate::commands::start_failure;
 use crate::context::{Context, Flags, own_executable, slots_for, this_build};
-use crate::exit_code::Failure;
+use crate::exit_code::{Failure, USAGE};
 use crate::key_file::random_secret;
 use crate::keys::Key;
+use crate::output;
 use crate::progress::Screen;
 use crate::signals::end_process;
 use crate::stores;
@@ -122,6 +123,11 @@ impl Processes {
     /// # Cancel safety
     /// Safe to drop: what was started ends.
     pub async fn start(&self, app: &App) -> Result<ProcessCluster, Failure> {
+        if std::env::args_os().nth(1).is_some_and(|it| it == MARK) {
+            // One that went on would start workers of its own, and they theirs; a supervisor does not start this one again.
+            output::complain("this process was started as a worker: call worker_main(&app) as the first line of main");
+            end_process(i32::from(USAGE));
+        }
         app.check()?;
         let common = Common { sets: self.sets.clone(), ..Common::default() };
         let context = Context::new(app, &common, Flags::default())?;

@@ -228,3 +228,22 @@ fn what_is_registered_twice_is_said_at_the_start() {
     let RunError::Start(StartError::Duplicate(duplicate)) = error else { panic!("{error}") };
     assert!(duplicate.to_string().contains("program `squares` is registered twice"), "{duplicate}");
 }
+
+#[test]
+fn a_wait_for_a_step_whose_cluster_stops_ends_with_that() {
+    let door = Arc::new(Door::default());
+    let program = waits_at(&door, 550);
+    let cluster = cluster(1).program(program.clone()).start_blocking().unwrap();
+    let (step, pending) = (cluster.submit(&program, numbers()).unwrap(), cluster.submit(&program, numbers()).unwrap());
+    wait_done(&step, 5);
+    let mut events = pending.events().unwrap();
+    let waits = std::thread::spawn(move || step.result());
+    door.open();
+    cluster.stop();
+    // It may have been so quick that it ended first.
+    if let Err(error) = waits.join().unwrap() {
+        assert!(matches!(error, RunError::Api(ApiError::Stopping)), "{error}");
+    }
+    let last = events.by_ref().last();
+    assert!(matches!(last, Some(Err(ApiError::Stopping))), "{last:?}");
+}

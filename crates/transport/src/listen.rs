@@ -54,15 +54,26 @@ pub(crate) struct Listen<N: Net> {
     shared: Arc<Shared>,
     strangers: Arc<Semaphore>,
     by_address: BTreeMap<String, Arc<Semaphore>>,
-    handshakes: JoinSet<Option<Box<Proved<N::Stream>>>>,
+    handshakes: JoinSet<Met<N::Stream>>,
     waiting: BTreeMap<(NodeId, LinkId), Waiting<N::Stream>>,
     links: JoinSet<()>,
     summed_up: u64,
+    /// Whether somebody was named since the last sum: strangers cost a bounded number of lines.
+    named: bool,
+}
+
+/// How a handshake ended.
+type Met<S> = Result<Box<Proved<S>>, TurnedAway>;
+
+/// A stranger that was turned away.
+struct TurnedAway {
+    host: String,
+    reason: Turned,
 }
 
 enum Happened<N: Net> {
     Accepted(std::io::Result<(N::Stream, String)>),
-    Proved(Result<Option<Box<Proved<N::Stream>>>, JoinError>),
+    Met(Result<Met<N::Stream>, JoinError>),
     LinkEnded(Result<(), JoinError>),
     Late,
     Summary,
@@ -80,6 +91,7 @@ impl<N: Net> Listen<N> {
             waiting: BTreeMap::new(),
             links: JoinSet::new(),
             summed_up: 0,
+            named: false,
         }
     }
 
@@ -93,7 +105,7 @@ impl<N: Net> Listen<N> {
                 biased;
                 () = self.shared.closing.cancelled() => Happened::<N>::Closing,
                 Some(ended) = self.links.join_next(), if !self.links.is_empty() => Happened::LinkEnded(ended),
-                Some(done) = self.handshakes.join_next(), if !self.handshakes.is_empty() => Happened::Proved(done),
+                Some(done) = self.handshakes.join_next(), if !self.handshakes.is_empty() => Happened::Met(done),
                 () = sleep_until(late.unwrap_or_else(Instant::now)), if late.is_some() => Happened::Late,
                 _ = summary.tick() => Happened::Summary,
                 accepted = self.net.accept(&mut listener) => Happened::Accepted(accepted),
@@ -101,9 +113,9 @@ impl<N: Net> Listen<N> {
             match happened {
                 Happened::Closing => break,
                 Happened::LinkEnded(ended) => note(ended),
-                Happened::Proved(Ok(Some(proved))) => self.pair(*proved),
-                Happened::Proved(Ok(None)) => {}
-                Happened::Proved(Err(error)) => note(Err(error)),
+                Happened::Met(Ok(Ok(proved))) => self.pair(*proved),
+                Happened::Met(Ok(Err(stranger))) => self.name(&stranger),
+                Happened::Met(Err(error)) => note(Err(error)),
                 Happened::Late => self.drop_late(),
                 Happened::Summary => self.sum_up(),
                 Happened::Accepted(Ok((stream, host))) => self.take(stream, host),
@@ -135,14 +147,14 @@ impl<N: Net> Listen<N> {
         self.handshakes.spawn(async move {
             let limit = shared.config.handshake_timeout;
             let reason = match timeout(limit, meet(&shared, stream, loopback)).await {
-                Ok(Ok((hello, wired))) => return Some(Box::new(Proved { hello, host, wired, place })),
+                Ok(Ok((hello, wired))) => return Ok(Box::new(Proved { hello, host, wired, place })),
                 Ok(Err(PipeError::Handshake(error))) => error.turned(),
                 Ok(Err(PipeError::Frame(_))) => Turned::Garbage,
                 Ok(Err(PipeError::Io(_) | PipeError::Early)) => Turned::Lost,
                 Ok(Err(PipeError::Stalled)) | Err(_) => Turned::Late,
             };
             shared.stats.turned(reason);
-            None
+            Err(TurnedAway { host, reason })
         });
     }
 
@@ -198,7 +210,16 @@ impl<N: Net> Listen<N> {
         (self.waiting.len()..before).for_each(|_| self.shared.stats.turned(Turned::Late));
     }
 
+    /// Says who was turned away, once between two sums.
+    fn name(&mut self, stranger: &TurnedAway) {
+        if !std::mem::replace(&mut self.named, true) {
+            let (address, reason) = (&stranger.host, stranger.reason.label());
+            tracing::warn!(%address, reason, "a connection was turned away; further ones are counted and summed up");
+        }
+    }
+
     fn sum_up(&mut self) {
+        self.named = false;
         let turned = self.shared.stats.turned_by_reason();
         let total: u64 = turned.iter().map(|it| it.1).sum();
         if total > self.summed_up {

@@ -261,6 +261,7 @@ fn wait(client: &Client, common: &Common, step: StepView, destination: Option<&D
     let audit = || client.get::<Audit>(&format!("/steps/{id}/audit"));
     let audit = match if has_result { client.patiently(true, audit) } else { audit().map_err(Failure::from) } {
         Ok(audit) => audit,
+        Err(failure) if has_result => return Err(failure),
         // The failure of a step may end its master.
         Err(failure) => {
             output::note(&failure.to_string());

@@ -172,6 +172,7 @@ fn ending(reason: Option<StopReason>) -> Result<u8, Failure> {
             output::note(&format!("stopped because step {step} failed and was submitted with on_failure = terminate"));
             Ok(FAILED)
         }
+        Some(StopReason::Broken) => Err(Failure::failed("the master panicked: its last log lines say where")),
         Some(StopReason::StoreFailed(message)) => Err(Failure::failed(format!("the store failed: {message}"))),
         Some(_) => Ok(FAILED),
     }

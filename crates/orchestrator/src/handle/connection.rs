@@ -109,19 +109,29 @@ impl Connection for MasterHandle {
     }
 
     fn events(&self) -> Answer<'_, Box<dyn EventSource>> {
-        let events: Box<dyn EventSource> = Box::new(InProcess(Self::events(self)));
+        let events: Box<dyn EventSource> = Box::new(InProcess { events: Self::events(self), master: self.clone() });
         Box::pin(std::future::ready(Ok(events)))
     }
 }
 
 /// Events of a master in this process.
 #[derive(Debug)]
-struct InProcess(broadcast::Receiver<ClusterEvent>);
+struct InProcess {
+    events: broadcast::Receiver<ClusterEvent>,
+    /// Says when it is gone: whoever waits holds the sending end of its events, which so never closes.
+    master: MasterHandle,
+}
 
 impl EventSource for InProcess {
     fn next(&mut self) -> Answer<'_, Option<ClusterEventKind>> {
         Box::pin(async {
-            match self.0.recv().await {
+            // Both arms may be dropped; what has happened is told before the end.
+            let got = tokio::select! {
+                biased;
+                got = self.events.recv() => got,
+                () = self.master.gone() => return Err(ApiError::Stopping),
+            };
+            match got {
                 Ok(event) => Ok(Some(event.kind)),
                 Err(RecvError::Lagged(_)) => Ok(None),
                 Err(RecvError::Closed) => Err(ApiError::Stopping),

@@ -14,6 +14,8 @@ pub struct StepEvents {
     step: StepId,
     source: Box<dyn EventSource>,
     ended: bool,
+    /// Whether events were missed, its end maybe among them.
+    missed: bool,
 }
 
 impl fmt::Debug for StepEvents {
@@ -27,7 +29,7 @@ impl StepEvents {
     pub(super) async fn of(connection: &Arc<dyn Connection>, step: StepId) -> Result<Self, ApiError> {
         let source = connection.events().await?;
         let ended = connection.step(step).await?.state.is_final();
-        Ok(Self { connection: Arc::clone(connection), step, source, ended })
+        Ok(Self { connection: Arc::clone(connection), step, source, ended, missed: false })
     }
 
     /// The next event of the step, or none behind its last one, which is the change to its final state. Where so many happen that
@@ -48,14 +50,18 @@ impl StepEvents {
 
     async fn look(&mut self) -> Result<Option<ClusterEventKind>, ApiError> {
         while !self.ended {
+            if self.missed {
+                self.ended = self.connection.step(self.step).await?.state.is_final();
+                self.missed = false;
+                continue;
+            }
             match self.source.next().await? {
                 Some(kind) if kind.step() == Some(self.step) => {
                     self.ended = matches!(&kind, ClusterEventKind::Step { state, .. } if state.is_final());
                     return Ok(Some(kind));
                 }
                 Some(_) => {}
-                // Its end may be among what was missed.
-                None => self.ended = self.connection.step(self.step).await?.state.is_final(),
+                None => self.missed = true,
             }
         }
         Ok(None)

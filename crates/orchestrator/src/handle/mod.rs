@@ -57,7 +57,7 @@ impl ClusterHandle {
     ) -> Result<StepHandle<O>, ApiError> {
         let submission = request.into().of(program.name());
         let step = self.connection.submit(submission).await?;
-        Ok(StepHandle::new(Arc::clone(&self.connection), step))
+        Ok(StepHandle::new(Arc::clone(&self.connection), step, true))
     }
 
     /// Queues a step over an iterator of the caller's, of which a master in this process takes the items as it needs them. The step does
@@ -84,13 +84,13 @@ impl ClusterHandle {
         let mut submission = request.of(program.name());
         submission.inputs = vec![("input".to_owned(), SourceSpec::OneShot)];
         let step = self.connection.submit_items(submission, items).await?;
-        Ok(StepHandle::new(Arc::clone(&self.connection), step))
+        Ok(StepHandle::new(Arc::clone(&self.connection), step, true))
     }
 
     /// A step that was submitted before, by whomever; whether there is such a step, and whether it is one of `program`, is found when
     /// it is asked.
     #[must_use]
     pub fn step<T, U, O>(&self, _program: &TypedProgram<T, U, O>, step: StepId) -> StepHandle<O> {
-        StepHandle::new(Arc::clone(&self.connection), step)
+        StepHandle::new(Arc::clone(&self.connection), step, false)
     }
 }

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use super::connection::{Connection, EncodedResult};
 use super::error::{RunError, StepError};
 use super::events::StepEvents;
-use crate::api::{ApiError, DeadLetterFilter, DeadLetterView, FailureView, StepView};
+use crate::api::{ApiError, ClusterEventKind, DeadLetterFilter, DeadLetterView, FailureView, StepView};
 use crate::master::MasterHandle;
 
 /// How often a master is looked for that is away.
@@ -48,12 +48,14 @@ pub struct Partial<O> {
 pub struct StepHandle<O> {
     connection: Arc<dyn Connection>,
     step: StepId,
+    /// Whether the master was reached already, since it took the step through this.
+    submitted: bool,
     output: PhantomData<fn() -> O>,
 }
 
 impl<O> Clone for StepHandle<O> {
     fn clone(&self) -> Self {
-        Self::new(Arc::clone(&self.connection), self.step)
+        Self::new(Arc::clone(&self.connection), self.step, self.submitted)
     }
 }
 
@@ -64,8 +66,8 @@ impl<O> fmt::Debug for StepHandle<O> {
 }
 
 impl<O> StepHandle<O> {
-    pub(super) fn new(connection: Arc<dyn Connection>, step: StepId) -> Self {
-        Self { connection, step, output: PhantomData }
+    pub(super) fn new(connection: Arc<dyn Connection>, step: StepId, submitted: bool) -> Self {
+        Self { connection, step, submitted, output: PhantomData }
     }
 
     /// Its number, which stays its own over restarts of the master.
@@ -96,7 +98,7 @@ impl<O> StepHandle<O> {
         self.connection.audit(self.step).await
     }
 
-    /// Its failures so far, oldest first, the last thousand of them.
+    /// Its failures so far, oldest first, the first thousand of them.
     ///
     /// # Errors
     /// As [`StepHandle::audit`].
@@ -137,7 +139,7 @@ impl<O> StepHandle<O> {
     /// # Cancel safety
     /// Safe to drop.
     pub async fn ended(&self) -> Result<StepView, ApiError> {
-        let mut reached = false;
+        let mut reached = self.submitted;
         loop {
             match self.ended_once(&mut reached).await {
                 Err(ApiError::Unreached(_)) if reached => tokio::time::sleep(RETURN_PAUSE).await,
@@ -148,8 +150,17 @@ impl<O> StepHandle<O> {
 
     async fn ended_once(&self, reached: &mut bool) -> Result<StepView, ApiError> {
         let mut events = self.events().await?;
+        let mut seen = self.view().await?;
         *reached = true;
-        while events.next().await?.is_some() {}
+        while let Some(kind) = events.next().await? {
+            let ClusterEventKind::Step { state, reason, .. } = kind else { continue };
+            if state.is_final() {
+                // Its failure may end its master as well, which then cannot be asked any more.
+                (seen.state, seen.reason) = (state, reason);
+                return Ok(self.view().await.ok().filter(|it| it.state.is_final()).unwrap_or(seen));
+            }
+            seen = self.view().await?;
+        }
         self.view().await
     }
 }

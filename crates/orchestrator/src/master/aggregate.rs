@@ -26,6 +26,16 @@ const JOBS: usize = 4_096;
 /// The aggregate of a step.
 pub(super) type OpenAggregate = (StepId, Box<dyn Aggregator>);
 
+/// The aggregate so far.
+#[derive(Debug)]
+pub(super) struct Saved {
+    pub(super) bytes: Bytes,
+    /// Receipts in it.
+    pub(super) receipts: u64,
+    /// Receipts that had been conceived then.
+    pub(super) receipts_conceived: u64,
+}
+
 /// What the thread is to do.
 pub(super) enum Job {
     /// A step begins.
@@ -33,7 +43,7 @@ pub(super) enum Job {
     /// Take a task's result in.
     Merge(StepId, Vec<Segment>),
     /// The aggregate so far, encoded.
-    Save(StepId, oneshot::Sender<Result<Bytes, String>>),
+    Save(StepId, (u64, u64), oneshot::Sender<Result<Saved, String>>),
     /// The step ends.
     Finish(Box<Finish>),
 }
@@ -134,13 +144,13 @@ impl Merger {
                     true
                 }
                 Job::Merge(step, segments) => self.merge(step, &segments),
-                Job::Save(step, reply) => {
-                    let saved = match &self.open {
+                Job::Save(step, (receipts, receipts_conceived), reply) => {
+                    let bytes = match &self.open {
                         Some((open, aggregator)) if *open == step => aggregator.save().map_err(|it| with_causes(&it)),
                         _ => Err("it has no aggregate at the moment".to_owned()),
                     };
                     // Whoever asked may have stopped waiting.
-                    reply.send(saved).ok();
+                    reply.send(bytes.map(|bytes| Saved { bytes, receipts, receipts_conceived })).ok();
                     true
                 }
                 Job::Finish(finish) => self.finish(*finish),

@@ -264,6 +264,7 @@ impl MasterCore {
 
     fn on_cancel(&mut self, wall: u64, request: RequestId, by: Caller, step: StepId, out: &mut Vec<Effect>) {
         match self.queue.cancel(step, by, None, wall) {
+            Err(QueueError::NoStep { .. }) => out.push(Effect::Reply(request, Err(ApiError::NoStep(step)))),
             Err(error) => out.push(Effect::Reply(request, Err(ApiError::Conflict(with_causes(&error))))),
             Ok(decision) => {
                 self.apply_queue(decision.records, out);
@@ -433,12 +434,18 @@ impl MasterCore {
 
     fn watch_workers(&mut self, now: Mono) {
         let working = self.nodes.any_takes_work();
+        let at_work = self.nodes.by_id.values().any(|it| it.is_living() && !it.open.is_empty());
         let grace = self.settings.grace;
         let wanted = self.nodes.wanted();
         let Some(run) = self.run.as_mut() else { return };
         // Servers that are waited for by their names.
         let by_name = run.asking.is_some() || run.on_servers.values().any(|it| it.left > 0);
-        if working || run.finishing || by_name {
+        // What is left is in hand, on workers that will get no more.
+        let in_hand = at_work
+            && run.exhausted
+            && run.pending_count().saturating_add(run.shipping).saturating_add(run.conceived) == 0
+            && run.waiting.is_empty();
+        if working || run.finishing || by_name || in_hand {
             run.deserted_since = None;
             return;
         }

@@ -12,6 +12,7 @@ use elastic_flow_wire::with_causes;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::account::Account;
+use super::aggregate::Saved;
 use super::dead_letters::page;
 use super::shell::{Command, Loop, Question};
 use super::source::{ACCOUNT, HandedOver, RESULT, StepSource};
@@ -345,8 +346,9 @@ impl MasterHandle {
                 self.make(step, &view, saved).await?
             }
             None => {
-                let saved = self.save(step).await?;
-                self.make(step, &view, saved).await?
+                let Saved { bytes, receipts, receipts_conceived } = self.save(step).await?;
+                let output = self.make(step, &view, bytes).await?;
+                return Ok(ResultView { output, complete, receipts, receipts_conceived });
             }
         };
         let audit = self.audit(step).await?;
@@ -369,7 +371,12 @@ impl MasterHandle {
         Ok(answer.await.map_err(|_| ApiError::Stopping)?.and_then(Arc::into_inner))
     }
 
-    async fn save(&self, step: StepId) -> Result<bytes::Bytes, ApiError> {
+    /// Waits until the master takes no more questions: it has stopped.
+    pub(crate) async fn gone(&self) {
+        self.commands.closed().await;
+    }
+
+    async fn save(&self, step: StepId) -> Result<Saved, ApiError> {
         let (reply, answer) = oneshot::channel();
         self.commands.send(Command::Save(step, reply)).await.map_err(|_| ApiError::Stopping)?;
         let saved = answer.await.map_err(|_| ApiError::NoResult(step, "it has not started".to_owned()))?;

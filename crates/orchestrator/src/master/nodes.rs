@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Debug;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use elastic_flow_clock::Mono;
 use elastic_flow_dataflow::seam::Cover;
@@ -128,7 +129,8 @@ pub struct ChunkFacts<'a> {
 
 /// Picks the worker that gets the next task. Deterministic: no clock, no randomness; state of its own is fine.
 pub trait Distribute: Send + Sync + Debug {
-    /// One of `candidates` (never empty, in order of incarnation), by index. An index that is out of bounds takes the last.
+    /// One of `candidates` (never empty, in order of incarnation), by index. An index that is out of bounds takes the last, and so does a
+    /// panic.
     fn pick(&mut self, chunk: ChunkFacts<'_>, candidates: &[Candidate<'_>]) -> usize;
 }
 
@@ -251,7 +253,8 @@ impl Nodes {
             })
             .collect();
         let last = candidates.last()?.node;
-        let picked = method.pick(chunk, &candidates);
+        // User code, on the master's own thread: a panic in it picks the last, as an index out of bounds does.
+        let picked = catch_unwind(AssertUnwindSafe(|| method.pick(chunk, &candidates))).unwrap_or(usize::MAX);
         Some(candidates.get(picked).map_or(last, |it| it.node))
     }
 
@@ -387,6 +390,23 @@ mod tests {
                 chunk.part.bytes().fold(0_usize, |hash, byte| hash.wrapping_mul(31).wrapping_add(usize::from(byte)));
             hash % candidates.len()
         }
+    }
+
+    /// A method of one's own that panics.
+    #[derive(Debug)]
+    struct Broken;
+
+    impl Distribute for Broken {
+        fn pick(&mut self, _chunk: ChunkFacts<'_>, candidates: &[Candidate<'_>]) -> usize {
+            assert!(candidates.is_empty(), "no luck");
+            0
+        }
+    }
+
+    #[test]
+    fn a_method_of_ones_own_that_panics_picks_the_last() {
+        let nodes = nodes(&[(1, 8, 0), (2, 8, 0)]);
+        assert_eq!(nodes.pick(&mut Broken, chunk("f"), Needs::default(), 3), Some(NodeId(2)));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use elastic_flow_wire::message::{Message, Pulse};
 use elastic_flow_wire::with_causes;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-use super::aggregate::{self, AggregateThread, Finish, OpenAggregate};
+use super::aggregate::{self, AggregateThread, Finish, OpenAggregate, Saved};
 use super::core::MasterCore;
 use super::effects::{Effect, Event, Joined, Observation, RequestId};
 use super::journaler::{self, Journaler, Written};
@@ -54,7 +54,8 @@ pub(super) enum Command {
     Cancel(Caller, StepId, Reply),
     Drain(Caller, String, Reply),
     Wait(StepId, oneshot::Sender<()>),
-    Save(StepId, oneshot::Sender<Result<Bytes, String>>),
+    /// The aggregate so far, with the receipts in it and those conceived.
+    Save(StepId, oneshot::Sender<Result<Saved, String>>),
     TakeOutput(StepId, oneshot::Sender<Option<Arc<Box<dyn StepOutput>>>>),
     Ask(Question),
     /// Stop: let the tasks in hand end, for so long; then interrupt what runs.
@@ -71,6 +72,8 @@ pub enum StopReason {
     Terminated(StepId),
     /// The store failed: what was acknowledged is in it, nothing more can be.
     StoreFailed(String),
+    /// Its loop panicked: a bug. The log has the message.
+    Broken,
 }
 
 /// A worker's last heartbeat.
@@ -346,7 +349,12 @@ impl Loop {
                     self.waiters.entry(step).or_default().push(reply);
                 }
             }
-            Command::Save(step, reply) => self.defer(Deferred::Aggregate(aggregate::Job::Save(step, reply))),
+            Command::Save(step, reply) => {
+                // What counts now is on its way to the aggregate, before this, and nothing else is.
+                let progress = self.core.progress(self.clock.now()).filter(|(running, _)| *running == step);
+                let share = progress.map_or((0, 0), |(_, it)| (it.chunks_done, it.chunks));
+                self.defer(Deferred::Aggregate(aggregate::Job::Save(step, share, reply)));
+            }
             Command::TakeOutput(step, reply) => {
                 reply.send(self.outputs.remove(&step)).ok();
             }
@@ -522,10 +530,14 @@ impl Loop {
         if state == StepState::Completed {
             self.defer(Deferred::Journal(journaler::Job::Tidy(step)));
         }
+        self.wake_waiters(step);
+        self.tidy();
+    }
+
+    fn wake_waiters(&mut self, step: StepId) {
         for waiter in self.waiters.remove(&step).into_iter().flatten() {
             waiter.send(()).ok();
         }
-        self.tidy();
     }
 
     /// Between steps: results that were kept long enough go, and a long journal is written anew without what is over.
@@ -603,6 +615,10 @@ impl Loop {
                     None => tracing::info!(step = step.0, state = %to, "step"),
                 }
                 self.publish(ClusterEventKind::Step { step: *step, state: *to, reason: reason.clone() });
+                // One that never ran ends with this; the running one once its output is made.
+                if to.is_final() && self.core.running() != Some(*step) {
+                    self.wake_waiters(*step);
+                }
             }
             Observation::Worker { name, connected, reason } => {
                 match reason {

@@ -158,7 +158,8 @@ impl Master {
     pub async fn stopped(&self) -> StopReason {
         let mut stopped = self.stopped.clone();
         let reason = stopped.wait_for(Option::is_some).await.map(|it| it.clone());
-        reason.ok().flatten().unwrap_or(StopReason::Asked)
+        // A loop that ends says why; one that is gone without a word has panicked.
+        reason.ok().flatten().unwrap_or(StopReason::Broken)
     }
 
     /// Stops it: tasks in hand may end, what still runs then is interrupted, and runs on at the next start on a durable store.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use elastic_flow_queue::{Caller, CallerRole};
+use elastic_flow_queue::{Caller, CallerRole, StepState};
 use elastic_flow_receipt::NodeId;
 
 use super::super::effects::Event;
@@ -59,6 +59,19 @@ fn a_drained_worker_finishes_what_it_has_and_the_step_shows_who_drained_it() {
     assert!(bench.core.node_views()[0].drained.is_some(), "a worker that comes back in the same life stays drained");
     bench.join(3, 1);
     assert!(bench.core.node_views()[1].drained.is_none(), "another life takes work again");
+}
+
+#[test]
+fn the_last_worker_is_drained_and_what_is_left_is_in_its_hands() {
+    let settings = one_each();
+    let grace = settings.grace;
+    let mut bench = Bench::running(settings, &[1], splits(0..1));
+    drain(&mut bench, "w1");
+    bench.after(u64::try_from(grace.as_millis()).unwrap());
+    assert_eq!(bench.core.queue().get(STEP).unwrap().state, StepState::Running);
+    bench.done(1);
+    bench.finish();
+    assert_eq!(bench.core.queue().get(STEP).unwrap().state, StepState::Completed);
 }
 
 #[test]
