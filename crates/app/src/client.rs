@@ -372,14 +372,13 @@ impl Address {
 }
 
 fn read<T: DeserializeOwned>(mut answer: Response<Body>) -> Result<T, ClientError> {
-    answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_json().map_err(|error| match error {
-        ureq::Error::Io(_) | ureq::Error::Timeout(_) => {
-            ClientError::Unreached(format!("the master's answer was broken off: {error}"))
+    answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_json().map_err(|error| {
+        let torn = matches!(&error, ureq::Error::Json(it) if it.is_io() || it.is_eof());
+        if torn || matches!(&error, ureq::Error::Io(_) | ureq::Error::Timeout(_)) {
+            return ClientError::Unreached(format!("the master's answer was broken off: {error}"));
         }
         // Asking again would give the same.
-        error => ClientError::Refused {
-            kind: "unreadable".to_owned(),
-            message: format!("its answer cannot be read: {error}; ask with the build that the master is of"),
-        },
+        let message = format!("its answer cannot be read: {error}; ask with the build that the master is of");
+        ClientError::Refused { kind: "unreadable".to_owned(), message }
     })
 }
