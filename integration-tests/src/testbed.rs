@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use elastic_flow::dataflow::params::Duration;
+use elastic_flow::orchestrator::master::{Candidate, ChunkFacts, Distribute};
 use elastic_flow::orchestrator::{Monitor, MonitorError, NodeId, Watched};
 use elastic_flow::prelude::*;
 use serde::Deserialize;
@@ -150,6 +151,16 @@ fn by_first_word(before: &[u8], after: &[u8]) -> bool {
     first(before) != first(after)
 }
 
+/// Of the workers with room, the one whose name comes last.
+#[derive(Debug)]
+struct LastByName;
+
+impl Distribute for LastByName {
+    fn pick(&mut self, _chunk: ChunkFacts<'_>, candidates: &[Candidate<'_>]) -> usize {
+        candidates.iter().enumerate().max_by_key(|(_, it)| it.name).map_or(0, |(index, _)| index)
+    }
+}
+
 /// The workers whose names stand in the file `living` of the working folder, one a line, are living.
 #[derive(Debug)]
 struct LivingFile;
@@ -229,6 +240,7 @@ pub fn app<const CONSTANT: u64>() -> Result<App, Box<dyn std::error::Error>> {
         .register(TypedProgram::new("holds_at_a_line", count_behind_line)?.output(output))
         .register(TypedProgram::new("panics_on_a_line", panic_on_line)?.output(output))
         .program("sums_numbers", sum_numbers)
+        .distribute("last-by-name", || LastByName)
         .monitor("living-file", || LivingFile)
         .window("by_first_word", by_first_word)
         .window("by_tens", |before: &u64, after: &u64| before / 10 != after / 10)

@@ -12,7 +12,7 @@ use elastic_flow_dataflow::program::{IntoProgram, TypedProgram};
 use elastic_flow_dataflow::seam::Program;
 use elastic_flow_dataflow::source::Window;
 use elastic_flow_orchestrator::master::Distribute;
-use elastic_flow_orchestrator::{Interceptor, MakeItems, MakeMonitor, MethodKind, Monitor, Programs};
+use elastic_flow_orchestrator::{Interceptor, MakeItems, MakeMethod, MakeMonitor, MethodKind, Monitor, Programs};
 
 use crate::args::Cli;
 use crate::commands;
@@ -20,9 +20,6 @@ use crate::config::{DEFAULT_MONITOR, LEAST_OPEN_RECEIPTS, ROUND_ROBIN};
 use crate::exit_code::{self, Failure};
 use crate::output;
 use crate::stores::StoreFactory;
-
-/// Makes a distribution method of one's own, anew for each master.
-pub type MakeMethod = fn() -> Box<dyn Distribute>;
 
 /// A program: what it registers, and its command line.
 ///
@@ -107,11 +104,15 @@ impl App {
         self
     }
 
-    /// Registers a way to pick workers, for `distribute.method`.
+    /// Registers a way to pick workers, for `distribute.method`; each master makes one anew.
     #[must_use]
-    pub fn distribute(mut self, name: &str, make: MakeMethod) -> Self {
+    pub fn distribute<M: Distribute + 'static>(
+        mut self,
+        name: &str,
+        make: impl Fn() -> M + Send + Sync + 'static,
+    ) -> Self {
         let taken = [LEAST_OPEN_RECEIPTS, ROUND_ROBIN].contains(&name);
-        if taken || self.methods.insert(name.to_owned(), make).is_some() {
+        if taken || self.methods.insert(name.to_owned(), MakeMethod::new(make)).is_some() {
             self.wrong.push(format!("distribution method {name:?} is taken: give it another name"));
         }
         self
@@ -231,7 +232,7 @@ impl App {
         match (name, self.methods.get(name)) {
             (LEAST_OPEN_RECEIPTS, _) => Ok(MethodKind::LeastOpenReceipts),
             (ROUND_ROBIN, _) => Ok(MethodKind::RoundRobin),
-            (_, Some(make)) => Ok(MethodKind::Custom(*make)),
+            (_, Some(make)) => Ok(MethodKind::Custom(make.clone())),
             (_, None) => {
                 let own = self.methods.keys().map(String::as_str);
                 Err(unknown("distribute.method is", name, [LEAST_OPEN_RECEIPTS, ROUND_ROBIN].into_iter().chain(own)))

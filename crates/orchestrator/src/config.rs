@@ -1,9 +1,13 @@
 //! Settings of master and worker, with their defaults in one place.
 
+use std::fmt::{self, Debug};
+use std::sync::Arc;
 use std::time::Duration;
 
 use elastic_flow_transport::Keyring;
 use elastic_flow_wire::Compression;
+
+use crate::master::Distribute;
 
 /// Bytes of a chunk of a split at the start of a step.
 pub const CHUNK_BYTES: u64 = 16 << 20;
@@ -22,8 +26,29 @@ pub const CLUSTER_PORT: u16 = 7117;
 /// Port of the admin face.
 pub const ADMIN_PORT: u16 = 7118;
 
+/// Makes a distribution method of one's own, anew for each master.
+#[derive(Clone)]
+pub struct MakeMethod(Arc<dyn Fn() -> Box<dyn Distribute> + Send + Sync>);
+
+impl MakeMethod {
+    /// Wraps a function that makes one.
+    pub fn new<M: Distribute + 'static>(make: impl Fn() -> M + Send + Sync + 'static) -> Self {
+        Self(Arc::new(move || Box::new(make())))
+    }
+
+    pub(crate) fn make(&self) -> Box<dyn Distribute> {
+        (self.0)()
+    }
+}
+
+impl Debug for MakeMethod {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MakeMethod").finish_non_exhaustive()
+    }
+}
+
 /// How the distributer picks a worker.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub enum MethodKind {
     /// The one with the fewest open receipts.
     #[default]
@@ -31,7 +56,7 @@ pub enum MethodKind {
     /// In turn.
     RoundRobin,
     /// One's own.
-    Custom(fn() -> Box<dyn crate::master::Distribute>),
+    Custom(MakeMethod),
 }
 
 /// How the files of a source that the master can read come to the workers. What lies on the disk of one server is read there.
@@ -179,10 +204,10 @@ pub enum KeepPayloads {
 }
 
 /// Gives the last log lines of this node.
-pub type LogTail = std::sync::Arc<dyn Fn() -> Vec<String> + Send + Sync>;
+pub type LogTail = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
 
 /// Gives this node's metrics in Prometheus text.
-pub type RenderMetrics = std::sync::Arc<dyn Fn() -> String + Send + Sync>;
+pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
 
 /// A worker's configuration.
 #[derive(Clone)]
@@ -203,8 +228,8 @@ pub struct WorkerConfig {
     pub metrics: Option<RenderMetrics>,
 }
 
-impl std::fmt::Debug for WorkerConfig {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl Debug for WorkerConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WorkerConfig")
             .field("node", &self.node)
             .field("master", &self.master)

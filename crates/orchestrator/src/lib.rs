@@ -28,7 +28,7 @@ pub mod worker;
 
 pub use api::{ApiError, Submission};
 pub use config::{
-    ExpectedWorker, KeepPayloads, MasterConfig, MethodKind, NodeConfig, ReadFiles, Settings, WorkerConfig,
+    ExpectedWorker, KeepPayloads, MakeMethod, MasterConfig, MethodKind, NodeConfig, ReadFiles, Settings, WorkerConfig,
 };
 pub use error::StartError;
 pub use handle::{ClusterHandle, Finished, Partial, RunError, StepError, StepHandle, StepRequest};

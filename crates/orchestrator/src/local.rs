@@ -104,7 +104,7 @@ impl Cluster {
 
     /// How workers are picked.
     #[must_use]
-    pub const fn method(mut self, method: MethodKind) -> Self {
+    pub fn method(mut self, method: MethodKind) -> Self {
         self.method = method;
         self
     }
@@ -386,7 +386,7 @@ impl Nodes {
             node: cluster.node("master", &secret),
             listen: "master".to_owned(),
             advertise: None,
-            method: cluster.method,
+            method: cluster.method.clone(),
             monitor: cluster.monitor.clone(),
             window: cluster.window.as_ref().map(|it| it.name().to_owned()),
             settings: cluster.settings.clone(),

@@ -10,7 +10,9 @@ use elastic_flow_dataflow::source::SourceSpec;
 use elastic_flow_dataflow::{Flow, Single, Text, TypedProgram};
 use elastic_flow_orchestrator::config::Settings;
 use elastic_flow_orchestrator::master::{Candidate, ChunkFacts, Distribute};
-use elastic_flow_orchestrator::{ChunkEvent, Cluster, Counts, Interceptor, MethodKind, RunError, StepError};
+use elastic_flow_orchestrator::{
+    ChunkEvent, Cluster, Counts, Interceptor, MakeMethod, MethodKind, RunError, StepError,
+};
 use elastic_flow_queue::StepState;
 use elastic_flow_store::MemoryStore;
 use serde::Deserialize;
@@ -246,7 +248,7 @@ impl Distribute for Asked {
 #[test]
 fn a_method_of_ones_own_is_asked_for_every_task() {
     let program = TypedProgram::new("count", |it: Flow<u64>| it.count()).unwrap();
-    let method = MethodKind::Custom(|| Box::new(Asked));
+    let method = MethodKind::Custom(MakeMethod::new(|| Asked));
     let run = Cluster::local(2).method(method).settings(item_by_item()).run(&program, 0..9_u64).unwrap();
     assert_eq!((run.output, ASKED.load(Ordering::SeqCst)), (9, 9));
 }

@@ -1,5 +1,7 @@
 //! Chunks of files that a worker has not got: the master turns them into bytes, few at a time, as places for them come free.
 
+use std::time::Duration;
+
 use elastic_flow_clock::Mono;
 use elastic_flow_receipt::{Attempt, NodeId, ReceiptId};
 use elastic_flow_wire::message::{FailureKind, Payload};
@@ -7,13 +9,15 @@ use elastic_flow_wire::message::{FailureKind, Payload};
 use super::accept::Failed;
 use super::core::MasterCore;
 use super::effects::Effect;
-use super::nodes::Needs;
+use super::nodes::{Needs, Node};
 use super::run::Doing;
 use crate::config::ReadFiles;
 
 /// Payload bytes of shipped chunks that the master holds before it makes no more, unless a chunk alone has more. A payload is held
 /// until its result is in the journal.
 pub(super) const SHIPPED_BYTES_MAX: u64 = 32 << 20;
+/// How long a chunk is not shipped to a worker that lacks its file while others have not said whether they have it.
+const SHIP_PATIENCE: Duration = Duration::from_secs(5);
 /// Bytes of a shipped chunk, about: small, since it lives in the master's memory until its result is there.
 pub(super) const SHIPPED_CHUNK_BYTES: u64 = 2 << 20;
 
@@ -74,7 +78,13 @@ impl MasterCore {
         let Some(chunk) = run.chunk(sequence).filter(|it| !it.carries()) else { return };
         let held = run.shipped_bytes.saturating_add(run.shipping_bytes);
         let fits = held == 0 || held.saturating_add(chunk.cut.bytes) <= SHIPPED_BYTES_MAX;
-        // A worker that has not said yet which files it has may read this one by itself.
+        // A worker that has not said yet which files it has may read this one by itself: that is waited for, though not long.
+        let may_have = |it: &Node| {
+            it.takes_work() && !it.looked && it.asked_since.is_some_and(|since| now < since + SHIP_PATIENCE)
+        };
+        if run.question.is_some() && self.nodes.by_id.values().any(may_have) {
+            return;
+        }
         let needs = chunk.needs(self.settings.max_losses);
         let needs = Needs { reads: &[], looked: needs.looked && run.question.is_some(), ..needs };
         if !fits || run.shipping >= free || self.nodes.could_take(needs, open_per_slot).next().is_none() {

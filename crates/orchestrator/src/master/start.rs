@@ -183,10 +183,10 @@ impl Master {
 }
 
 fn core_config(config: &MasterConfig, observing: bool) -> CoreConfig {
-    let method: Box<dyn Distribute> = match config.method {
+    let method: Box<dyn Distribute> = match &config.method {
         MethodKind::LeastOpenReceipts => Box::new(LeastOpenReceipts),
         MethodKind::RoundRobin => Box::new(RoundRobin::default()),
-        MethodKind::Custom(make) => make(),
+        MethodKind::Custom(make) => make.make(),
     };
     let max_skips = config.settings.max_skips.min(MAX_SKIPS_MAX);
     let servers = config.expected.iter().map(|it| it.name.clone()).collect();

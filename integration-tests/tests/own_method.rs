@@ -1,0 +1,28 @@
+//! A distribution method of one's own, named by the configuration, over files that are shipped although the workers could read them.
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
+
+use elastic_flow::prelude::StepState;
+use elastic_flow_integration_tests::cluster::{Cluster, Options};
+use elastic_flow_integration_tests::corpus;
+use elastic_flow_integration_tests::oracle_words::{assert_equal, counts_of_file};
+
+const TESTBED: &str = env!("CARGO_BIN_EXE_testbed");
+const BYTES: usize = 6_000;
+
+#[test]
+fn the_configuration_names_a_method_of_the_programs_own_and_that_files_are_shipped() {
+    // As many chunks as one worker has places for, so that its method alone decides.
+    let sets = ["distribute.method=last-by-name", "distribute.chunk_bytes=2100", "source.read=ship"];
+    let sets = sets.map(str::to_owned).into();
+    let cluster = Cluster::start(Options { program: TESTBED, workers: 2, slots: 1, durable: false, sets });
+    let input = cluster.place().write("input.txt", &corpus::lines(7, BYTES));
+    let step = cluster.submit("word_count", &["--input", &input]);
+    cluster.wait_end(step, StepState::Completed);
+    assert_equal(&cluster.output(step), &counts_of_file(cluster.place(), &input));
+    let audit = cluster.audit(step);
+    assert_eq!(audit.rows.aggregated.receipts, 3, "{audit}");
+    let reads: Vec<_> = audit.reads.iter().map(|it| (it.worker.as_str(), it.in_place_bytes)).collect();
+    assert_eq!(reads, [("w2", 0)], "{audit}");
+    assert_eq!(audit.reads.iter().map(|it| it.shipped_bytes).sum::<u64>(), audit.rows.aggregated.bytes);
+    assert!(cluster.step(step).files.is_empty(), "nobody is asked for files");
+}
