@@ -15,7 +15,7 @@ fn the_configuration_names_a_method_of_the_programs_own_and_that_files_are_shipp
     let sets = ["distribute.method=last-by-name", "distribute.chunk_bytes=2100", "source.read=ship"];
     let sets = sets.map(str::to_owned).into();
     let cluster = Cluster::start(Options { program: TESTBED, workers: 2, slots: 1, durable: false, sets });
-    let input = cluster.place().write("input.txt", &corpus::lines(7, BYTES));
+    let input = cluster.place().write("input.txt", corpus::lines(7, BYTES));
     let step = cluster.submit("word_count", &["--input", &input]);
     cluster.wait_end(step, StepState::Completed);
     assert_equal(&cluster.output(step), &counts_of_file(cluster.place(), &input));
