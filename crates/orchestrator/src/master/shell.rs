@@ -101,6 +101,8 @@ pub(super) struct Loop {
     pub(super) events: broadcast::Sender<ClusterEvent>,
     /// The aggregate of a step that a restart found running, with everything that was done merged already.
     pub(super) recovered: Option<OpenAggregate>,
+    /// The step whose recovered aggregate is open already.
+    begun: Option<StepId>,
     pub(super) meters: Meters,
     /// Jobs that found their thread's queue full, in order.
     pub(super) backlog: VecDeque<Deferred>,
@@ -193,6 +195,7 @@ impl Loop {
             monitor: None,
             events,
             recovered,
+            begun: None,
             meters: Meters::new(&about),
             backlog: VecDeque::new(),
             replies: BTreeMap::new(),
@@ -217,6 +220,11 @@ impl Loop {
         first: Vec<Effect>,
         stopped: watch::Sender<Option<StopReason>>,
     ) {
+        // Before anything is heard: workers offer what they have kept as soon as they are back, opened source or not.
+        if let Some((step, aggregator)) = self.recovered.take() {
+            self.begun = Some(step);
+            self.defer(Deferred::Aggregate(aggregate::Job::Begin(step, aggregator)));
+        }
         self.perform(first);
         self.tidy();
         self.handle(Event::Tick);
@@ -392,11 +400,9 @@ impl Loop {
             source::Answer::Event(event) => self.handle(event),
             source::Answer::Opened(step, Err(message)) => self.handle(Event::Opened(step, Err(message))),
             source::Answer::Opened(step, Ok((opened, aggregator))) => {
-                let aggregator = match self.recovered.take() {
-                    Some((recovered, aggregator)) if recovered == step => aggregator,
-                    _ => aggregator,
-                };
-                self.defer(Deferred::Aggregate(aggregate::Job::Begin(step, aggregator)));
+                if self.begun.take() != Some(step) {
+                    self.defer(Deferred::Aggregate(aggregate::Job::Begin(step, aggregator)));
+                }
                 self.handle(Event::Opened(step, Ok(opened)));
             }
         }
