@@ -260,7 +260,13 @@ impl Client {
         loop {
             let view: StepView = match self.get(&format!("/steps/{id}")) {
                 Ok(view) => view,
-                Err(error) if known.is_some() && error.may_pass() => return Ok(None),
+                Err(error)
+                    if error.may_pass()
+                        && let Some(known) = known.as_ref() =>
+                {
+                    // What it said before it went away may be that the step has ended.
+                    return Ok(events.end_of(id).map(|(state, reason)| StepView { state, reason, ..known.clone() }));
+                }
                 Err(error) => return Err(error.into()),
             };
             if known.as_ref().is_some_and(|known| known.submitted_at != view.submitted_at) {
@@ -324,6 +330,17 @@ impl Events {
         }
         let event = line.strip_prefix("data:").and_then(|data| serde_json::from_str(data.trim()).ok());
         Ok(event.map_or(Said::Alive, Said::Event))
+    }
+
+    /// The final state and the reason of the step, if that is among what is still to be read of a stream that ends.
+    fn end_of(&mut self, id: u64) -> Option<(StepState, Option<String>)> {
+        loop {
+            match self.next_of(id) {
+                Ok(Some(end)) => return Some(end),
+                Ok(None) => {}
+                Err(_) => return None,
+            }
+        }
     }
 
     /// Reads on until something concerns the step, or was missed; gives its final state and the reason, if it is its end.

@@ -159,7 +159,8 @@ impl<O> StepHandle<O> {
                 (seen.state, seen.reason) = (state, reason);
                 return Ok(self.view().await.ok().filter(|it| it.state.is_final()).unwrap_or(seen));
             }
-            seen = self.view().await?;
+            // A master that is going away may have said its last word already.
+            seen = self.view().await.unwrap_or(seen);
         }
         self.view().await
     }
