@@ -25,7 +25,7 @@ pub(crate) fn steps(out: &mut dyn Write, steps: &[StepView]) -> io::Result<()> {
                 step.program.clone(),
                 chunks,
                 time(step.submitted_at),
-                commands(&step.commands),
+                commands(&step.commands, step.submitted_at),
                 step.label.clone().unwrap_or_else(|| "-".to_owned()),
                 note.to_owned(),
             ]
@@ -82,8 +82,13 @@ pub(crate) fn step(out: &mut dyn Write, step: &StepView) -> io::Result<()> {
     Ok(())
 }
 
-/// `submit by admin from 127.0.0.1, drain of yam2 by worker from 10.0.0.2`; of many drains the number.
-fn commands(commands: &[CommandView]) -> String {
+/// `submit by admin from 127.0.0.1, drain of yam2 by worker from 10.0.0.2 at 2026-11-24T18:20:00Z`; of many drains the number.
+/// Whatever began the step was told when it was submitted, which stands beside it.
+fn commands(commands: &[CommandView], submitted_at: u64) -> String {
+    let command_text = |command: &CommandView| match command.at == submitted_at {
+        true => command_text(command),
+        false => format!("{} at {}", command_text(command), time(command.at)),
+    };
     let (drains, others): (Vec<_>, Vec<_>) = commands.iter().partition(|it| it.node.is_some());
     let drains = match drains.as_slice() {
         [] => None,
@@ -197,14 +202,24 @@ mod tests {
     fn commands_name_who_gave_them_and_from_where() {
         let command = |what, node: Option<&str>, role, address: Option<&str>| {
             let (node, address) = (node.map(str::to_owned), address.map(str::to_owned));
-            CommandView { what, node, role, address, at: 0 }
+            CommandView {
+                what,
+                node,
+                role,
+                address,
+                at: if what == CommandKind::Submit { 7 } else { 1_000_000_000_000_000_000 },
+            }
         };
+        let at = "at 2001-09-09T01:46:40Z";
         let submit = command(CommandKind::Submit, None, CallerRole::Submit, Some("10.0.0.7"));
         let cancel = command(CommandKind::Cancel, None, CallerRole::Local, None);
         let drain = command(CommandKind::Drain, Some("yam2"), CallerRole::Admin, Some("::1"));
-        let one = commands(&[submit.clone(), drain.clone(), cancel]);
-        assert_eq!(one, "submit by submit from 10.0.0.7, cancel by local, drain of yam2 by admin from ::1");
-        assert_eq!(commands(&[submit, drain.clone(), drain]), "submit by submit from 10.0.0.7, 2 drains");
+        let one = commands(&[submit.clone(), drain.clone(), cancel], 7);
+        assert_eq!(
+            one,
+            format!("submit by submit from 10.0.0.7, cancel by local {at}, drain of yam2 by admin from ::1 {at}")
+        );
+        assert_eq!(commands(&[submit, drain.clone(), drain], 7), "submit by submit from 10.0.0.7, 2 drains");
     }
 
     #[test]

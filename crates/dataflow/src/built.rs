@@ -1,31 +1,39 @@
 //! A finished flow: its stage, and how the master merges what the stage gives.
 
+use std::any::type_name;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 
 use serde::Serialize;
 
+use elastic_flow_receipt::StageId;
+
 use crate::aggregate::{Aggregating, Collect};
 use crate::chain::{Chain, Data, Outline};
 use crate::encoded_output::write_encoded;
-use crate::error::ProgramError;
-use crate::format::{Format, count_rows, write_rows};
+use crate::error::{MergeError, ProgramError};
+use crate::format::{Format, count_rows, write_row, write_rows};
+use crate::gather::Mapped;
 use crate::merger::Merger;
+use crate::plan::StagePlan;
 use crate::seam::Stage;
 use crate::stage::{Body, StageOf, rows::Rows};
 
 /// Makes a merger.
 pub(crate) type MergerFactory<O> = Arc<dyn Fn() -> Box<dyn Merger<O>> + Send + Sync>;
 
+/// Whether the chunks of an input go through a stage.
+pub(crate) type Taking = Arc<dyn Fn(u16) -> bool + Send + Sync>;
+
 /// A flow that has been ended: items of `U`, and `O` as the result of the program.
 #[expect(unnameable_types, reason = "the engine's own: users see it in hidden methods only")]
 pub struct Built<U, O> {
-    pub(crate) outline: Outline,
+    /// The stages, in order: the first one runs on workers, those behind it on the master.
+    pub(crate) stages: Vec<StagePlan>,
+    /// The first stage.
     pub(crate) stage: Arc<dyn Stage>,
-    /// Whether the chunks of an input go through the stage.
-    pub(crate) takes: Arc<dyn Fn(u16) -> bool + Send + Sync>,
-    pub(crate) combines: bool,
+    pub(crate) takes: Taking,
     pub(crate) merger: MergerFactory<O>,
     /// Merges to the items that the flow ends in; none where segments hold final items themselves.
     pub(crate) items: Option<MergerFactory<Vec<U>>>,
@@ -53,15 +61,52 @@ impl<O: Serialize> View<O> {
     pub(crate) fn plain() -> Self {
         Self { rows: count_rows::<O>, write: write_rows::<O>, encode: write_encoded::<O> }
     }
+
+    /// As one value, whatever it is.
+    pub(crate) fn one() -> Self {
+        Self { rows: |_| 1, write: write_row::<O>, encode: write_encoded::<O> }
+    }
 }
 
 impl<U, O> fmt::Debug for Built<U, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Built")
-            .field("outline", &self.outline)
-            .field("combines", &self.combines)
-            .finish_non_exhaustive()
+        f.debug_struct("Built").field("stages", &self.stages).finish_non_exhaustive()
     }
+}
+
+impl<U: 'static, O: 'static> Built<U, O> {
+    /// The same flow, where the plan shows items of `Shown` behind the last operator.
+    pub(crate) fn shown_as<Shown>(mut self) -> Self {
+        if let Some(last) = self.stages.last_mut().and_then(|stage| stage.operators.last_mut()) {
+            type_name::<Shown>().clone_into(&mut last.output);
+        }
+        self
+    }
+
+    /// The same flow, with another end: `f` makes the result of what has been merged, `into_items` its items.
+    pub(crate) fn ending_in<V: 'static, P: 'static, F>(
+        self,
+        f: F,
+        into_items: fn(P) -> Vec<V>,
+        view: View<P>,
+    ) -> Built<V, P>
+    where
+        F: Fn(O) -> P + Send + Sync + 'static,
+    {
+        let (merger, f) = (self.merger, Arc::new(f));
+        let merger: MergerFactory<P> = Arc::new(move || {
+            let f = Arc::clone(&f);
+            Box::new(Mapped::new(merger(), move |merged| Ok(f(merged))))
+        });
+        let items = Some(as_items(&merger, into_items));
+        Built { stages: self.stages, stage: self.stage, takes: self.takes, merger, items, view }
+    }
+}
+
+/// A merger of a result as one of its items.
+fn as_items<U: 'static, O: 'static>(merger: &MergerFactory<O>, into_items: fn(O) -> Vec<U>) -> MergerFactory<Vec<U>> {
+    let merger = Arc::clone(merger);
+    Arc::new(move || Box::new(Mapped::new(merger(), move |merged| Ok::<_, MergeError>(into_items(merged)))))
 }
 
 /// Ends a flow in its items: one result a chunk, joined in source order.
@@ -69,21 +114,37 @@ pub(crate) fn rows<C>(chain: C) -> Result<Built<C::Item, Vec<C::Item>>, ProgramE
 where
     C: Chain<Item: Data>,
 {
-    let outline = chain.outline().check()?;
+    let outline = chain.outline();
     let merger: MergerFactory<Vec<C::Item>> = Arc::new(|| Box::new(Aggregating::new(Collect::<C::Item>::new())));
-    Ok(assemble(outline, Rows(chain), merger, None, View::plain()))
+    assemble(outline, Rows(chain), merger, |items| items, View::plain())
 }
 
-/// Puts the parts together.
-pub(crate) fn assemble<U, O, B: Body>(
+/// Puts the parts together. `merger` merges what the stage gives on workers; behind a global reduction it is not needed.
+///
+/// # Errors
+/// What lies before the chain cannot be built.
+pub(crate) fn assemble<U: 'static, B: Body>(
     outline: Outline,
     body: B,
-    merger: MergerFactory<O>,
-    items: Option<MergerFactory<Vec<U>>>,
-    view: View<O>,
-) -> Built<U, O> {
-    let stage = Arc::new(StageOf(body));
-    let taking = Arc::clone(&stage);
-    let takes = Arc::new(move |input| taking.0.takes(input));
-    Built { outline, stage, takes, combines: B::COMBINES, merger, items, view }
+    merger: MergerFactory<B::Whole>,
+    into_items: fn(B::Whole) -> Vec<U>,
+    view: View<B::Whole>,
+) -> Result<Built<U, B::Whole>, ProgramError> {
+    let operators = outline.operator_plans();
+    let ends_in = outline.operators.last().map_or("gathered", |&(name, _)| name);
+    let mut plan = StagePlan { id: StageId(0), item: outline.item.to_owned(), operators, combines: B::COMBINES };
+    let body = Arc::new(StageOf(body));
+    let Some(upstream) = outline.upstream.transpose()? else {
+        let taking = Arc::clone(&body);
+        let takes: Taking = Arc::new(move |input| taking.0.takes(input));
+        let items = (!B::FINAL).then(|| as_items(&merger, into_items));
+        return Ok(Built { stages: vec![plan], stage: body, takes, merger, items, view });
+    };
+    let mut stages = upstream.stages.clone();
+    plan.id = StageId(u16::try_from(stages.len()).map_err(|_| ProgramError::TooManyStages { limit: u16::MAX })?);
+    stages.push(plan);
+    let merger = upstream.then(&body, ends_in);
+    let items = Some(as_items(&merger, into_items));
+    let (stage, takes) = (Arc::clone(&upstream.stage), Arc::clone(&upstream.takes));
+    Ok(Built { stages, stage, takes, merger, items, view })
 }

@@ -4,12 +4,14 @@
 //! is no boxing, no dynamic call and no allocation an item; one dynamic call a chunk, and one a block of it.
 
 use std::any::{Any, TypeId, type_name};
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::built::Built;
 use crate::error::ProgramError;
+use crate::gather::Upstream;
 use crate::plan::OperatorPlan;
 use crate::run::ChunkRun;
 use crate::text::{Span, Text, fold_spans};
@@ -96,8 +98,8 @@ pub struct Outline {
     pub(crate) item: &'static str,
     /// The operators, in order.
     pub(crate) operators: Vec<(&'static str, &'static str)>,
-    /// The global reduction that the chain starts behind, if any.
-    pub(crate) behind: Option<&'static str>,
+    /// What lies before the chain, where it starts behind a global reduction.
+    pub(crate) upstream: Option<Result<Arc<Upstream>, ProgramError>>,
 }
 
 impl Outline {
@@ -106,17 +108,14 @@ impl Outline {
         self
     }
 
-    /// Refuses operators behind a global reduction.
-    pub(crate) fn check(self) -> Result<Self, ProgramError> {
-        match (self.behind, self.operators.first()) {
-            (Some(reduction), Some(&(operator, _))) => Err(ProgramError::NeedsExchange { operator, reduction }),
-            _ => Ok(self),
-        }
-    }
-
-    /// Adds the global reduction that ends the stage, which cannot be behind another one.
-    pub(crate) fn end_in<T>(self, reduction: &'static str) -> Result<Self, ProgramError> {
-        self.then::<T>(reduction).check()
+    /// That of two chains which `operator` joins. Items of both have to meet: those that a global reduction has gathered on the
+    /// master and those that are still read on workers do not.
+    pub(crate) fn with(mut self, other: Self, operator: &'static str) -> Self {
+        self.operators.push((operator, other.item));
+        self.operators.extend(other.operators);
+        let upstream = self.upstream.or(other.upstream);
+        self.upstream = upstream.map(|upstream| upstream.and(Err(ProgramError::NeedsExchange { operator })));
+        self
     }
 
     pub(crate) fn operator_plans(&self) -> Vec<OperatorPlan> {

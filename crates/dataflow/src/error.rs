@@ -57,17 +57,28 @@ pub enum ProgramError {
         /// What is wrong.
         reason: String,
     },
-    /// An operator follows a global reduction.
+    /// Two flows are to meet, one of them behind a global reduction.
     #[error(
-        "`{operator}` follows `{reduction}`, whose result is spread over the workers until the master has merged it: that \
-         takes an exchange between workers, which this version does not have; end the flow with `{reduction}`, and do the \
-         rest in the aggregator or the report"
+        "`{operator}` joins two flows, of which one comes behind a global reduction: that takes an exchange between workers, which \
+         this version does not have; join them before they are reduced"
     )]
     NeedsExchange {
         /// The operator.
         operator: &'static str,
-        /// The reduction before it.
-        reduction: &'static str,
+    },
+    /// Two flows are to meet that read the same input.
+    #[error(
+        "`{operator}` joins two flows over the same input: give each a named input of its own, which may read the same files"
+    )]
+    InputOfBoth {
+        /// The operator.
+        operator: &'static str,
+    },
+    /// More global reductions follow each other than stages can be numbered.
+    #[error("the flow has more than {limit} stages")]
+    TooManyStages {
+        /// The limit.
+        limit: u16,
     },
     /// A flow function takes an input and leaves it out of its result.
     #[error("the flow takes the input `{name}` and does not use it: merge it in, or do not ask for it")]
@@ -120,6 +131,19 @@ pub enum MergeError {
     #[error("the aggregator panicked: {message}")]
     Panicked {
         /// What it said.
+        message: String,
+    },
+    /// A stage behind a global reduction failed, which runs on the master over all items at once.
+    #[error(
+        "the stage behind a global reduction that ends in `{ends_in}`{}: {message}",
+        item.map(|item| format!(" failed at item {item}")).unwrap_or_default()
+    )]
+    Stage {
+        /// Its last operator.
+        ends_in: &'static str,
+        /// The position of the item among those that the reduction gave, from 0, where it is known.
+        item: Option<u64>,
+        /// What happened.
         message: String,
     },
     /// There are more keys, or longer ones, than a table can hold.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use crate::built::Built;
 use crate::chain::{Chain, Data};
 use crate::error::ProgramError;
 use crate::input::Input;
@@ -66,11 +67,8 @@ impl<T: Data> Flow<T> {
     }
 
     /// The items of a global reduction.
-    pub(crate) const fn behind(
-        reduction: &'static str,
-        built: Result<crate::built::Built<T, Vec<T>>, ProgramError>,
-    ) -> Self {
-        Self::of(Input::behind(reduction, built))
+    pub(crate) const fn behind(built: Result<Built<T, Vec<T>>, ProgramError>) -> Self {
+        Self::of(Input::behind(built))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::any::{TypeId, type_name};
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use elastic_flow_wire::BatchReader;
@@ -13,6 +14,7 @@ use serde::Deserialize;
 use crate::built::{self, Built};
 use crate::chain::{Chain, Data, Outline, cast, is_text, sealed};
 use crate::error::ProgramError;
+use crate::gather::{Gathered, Upstream};
 use crate::run::ChunkRun;
 use crate::source::{Blocks, Feed};
 use crate::text::{ByteKey, Span, Text, fold_spans};
@@ -26,20 +28,14 @@ const LENGTH_BYTES: usize = 8;
 pub struct Input<T> {
     /// The only input that it takes; all of them where none is named.
     only: Option<u16>,
-    /// The reduction that it comes behind.
-    behind: Option<Behind<T>>,
+    /// The flow that it comes behind, which a global reduction has ended.
+    behind: Option<Result<Built<T, Vec<T>>, ProgramError>>,
     item: PhantomData<fn() -> T>,
-}
-
-struct Behind<T> {
-    reduction: &'static str,
-    built: Result<Built<T, Vec<T>>, ProgramError>,
 }
 
 impl<T> fmt::Debug for Input<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let behind = self.behind.as_ref().map(|behind| behind.reduction);
-        f.debug_struct("Input").field("only", &self.only).field("behind", &behind).finish()
+        f.debug_struct("Input").field("only", &self.only).field("behind", &self.behind).finish()
     }
 }
 
@@ -48,8 +44,8 @@ impl<T> Input<T> {
         Self { only, behind: None, item: PhantomData }
     }
 
-    pub(crate) const fn behind(reduction: &'static str, built: Result<Built<T, Vec<T>>, ProgramError>) -> Self {
-        Self { only: None, behind: Some(Behind { reduction, built }), item: PhantomData }
+    pub(crate) const fn behind(built: Result<Built<T, Vec<T>>, ProgramError>) -> Self {
+        Self { only: None, behind: Some(built), item: PhantomData }
     }
 }
 
@@ -83,6 +79,7 @@ impl<T: Data> Chain for Input<T> {
                     None => acc,
                 })
             }
+            Feed::Gathered(items) => each_gathered(run, items, acc, f),
             Feed::Lines(_) => refuse::<T, A>(run, "lines of text, which `Text` stands for", acc),
             Feed::Range(_) => refuse::<T, A>(run, "a range of `u64`", acc),
         }
@@ -101,6 +98,7 @@ impl<T: Data> Chain for Input<T> {
             Feed::Items { body } => {
                 each_encoded(run, &body, ItemKind::Text, acc, |acc, ByteKey(bytes)| f(acc, Span::whole(bytes)))
             }
+            Feed::Gathered(items) => each_gathered(run, items, acc, |acc, text: Text| f(acc, Span::whole(&text))),
             Feed::Range(_) => refuse::<T, A>(run, "a range of `u64`", acc),
         }
     }
@@ -123,25 +121,53 @@ impl<T: Data> Chain for Input<T> {
             Feed::Items { body } => {
                 each_encoded(run, &body, ItemKind::Text, acc, |acc, ByteKey(bytes)| fold_spans(bytes, acc, &mut f))
             }
+            Feed::Gathered(items) => each_gathered(run, items, acc, |acc, text: Text| fold_spans(&text, acc, &mut f)),
             Feed::Range(_) => refuse::<T, A>(run, "a range of `u64`", acc),
         }
     }
 
     fn takes(&self, input: u16) -> bool {
-        self.only.is_none_or(|only| only == input)
+        match &self.behind {
+            Some(built) => built.as_ref().is_ok_and(|built| (built.takes)(input)),
+            None => self.only.is_none_or(|only| only == input),
+        }
     }
 
     fn outline(&self) -> Outline {
-        let behind = self.behind.as_ref().map(|behind| behind.reduction);
-        Outline { item: type_name::<T>(), operators: Vec::new(), behind }
+        let upstream = self.behind.as_ref().map(|built| match built {
+            // Items that are final in their segments are joined before anything runs behind them.
+            Ok(built) => Ok(Arc::new(Upstream::of(built, built.items.clone().unwrap_or(Arc::clone(&built.merger))))),
+            Err(error) => Err(error.clone()),
+        });
+        Outline { item: type_name::<T>(), operators: Vec::new(), upstream }
     }
 
     fn build(self) -> Result<Built<T, Vec<T>>, ProgramError> {
         match self.behind {
-            Some(behind) => behind.built,
+            Some(built) => built,
             None => built::rows(self),
         }
     }
+}
+
+/// Folds the items that a global reduction has given.
+#[inline]
+pub(crate) fn each_gathered<A, T: 'static>(
+    run: &ChunkRun<'_>,
+    items: Gathered,
+    acc: A,
+    mut f: impl FnMut(A, T) -> A,
+) -> A {
+    let Ok(items) = items.downcast::<Vec<T>>() else { return refuse::<T, A>(run, "those of another stage", acc) };
+    let mut acc = acc;
+    for item in *items {
+        acc = f(acc, item);
+        if run.is_halted() {
+            return acc;
+        }
+        run.set_position(run.position() + 1);
+    }
+    acc
 }
 
 #[cold]

@@ -37,10 +37,17 @@ pub(crate) fn counts<C>(chain: C) -> Result<Entries<C::Item, u64>, ProgramError>
 where
     C: Chain<Item: Key>,
 {
-    let outline = chain.outline().end_in::<(C::Item, u64)>("counts")?;
-    let reduction = Arc::new(Counting::<()>(PhantomData));
-    let merger = merger(reduction);
-    Ok(assemble(outline, Counts(chain), Arc::clone(&merger), Some(merger), view()))
+    counts_as::<(C::Item, u64), C>(chain, "counts")
+}
+
+/// As [`counts`], where the plan shows the items of the end that follows.
+pub(crate) fn counts_as<Shown, C>(chain: C, name: &'static str) -> Result<Entries<C::Item, u64>, ProgramError>
+where
+    C: Chain<Item: Key>,
+{
+    let outline = chain.outline().then::<Shown>(name);
+    let merger = merger(Arc::new(Counting::<()>(PhantomData)));
+    assemble(outline, Counts(chain), merger, |entries| entries, view())
 }
 
 /// Ends a flow of keys and values in a reduction of the values of each key.
@@ -50,13 +57,27 @@ where
     C: Chain<Item = (K, R::Value)>,
     R: Reduction,
 {
-    let outline = chain.outline().end_in::<(K, R::State)>(name)?;
-    let reduction = Arc::new(reduction);
-    let merger = merger(Arc::clone(&reduction));
-    Ok(assemble(outline, Reduced { chain, reduction }, Arc::clone(&merger), Some(merger), view()))
+    reduced_to::<(K, R::State), K, C, R>(chain, name, reduction)
 }
 
-fn view<K: Data, V: Data>() -> View<Vec<(K, V)>> {
+/// As [`reduced`], where the plan shows the items of the end that follows.
+pub(crate) fn reduced_to<Shown, K, C, R>(
+    chain: C,
+    name: &'static str,
+    reduction: R,
+) -> Result<Entries<K, R::State>, ProgramError>
+where
+    K: Key,
+    C: Chain<Item = (K, R::Value)>,
+    R: Reduction,
+{
+    let outline = chain.outline().then::<Shown>(name);
+    let reduction = Arc::new(reduction);
+    let merger = merger(Arc::clone(&reduction));
+    assemble(outline, Reduced { chain, reduction }, merger, |entries| entries, view())
+}
+
+pub(crate) fn view<K: Data, V: Data>() -> View<Vec<(K, V)>> {
     View {
         rows: |entries| entries.len() as u64,
         write: |entries, format, out| write_entries(entries, format, out),
@@ -73,6 +94,7 @@ struct Counts<C>(C);
 
 impl<C: Chain<Item: Key>> Body for Counts<C> {
     type Partial = Table<C::Item, u64>;
+    type Whole = Vec<(C::Item, u64)>;
     const COMBINES: bool = true;
     const NAME: &'static str = "counts";
 
@@ -108,6 +130,12 @@ impl<C: Chain<Item: Key>> Body for Counts<C> {
     fn encode(&self, table: Self::Partial) -> Result<(u64, Bytes), CodecError> {
         table.encode()
     }
+
+    fn whole(&self, run: &ChunkRun<'_>) -> Result<Self::Whole, CodecError> {
+        let mut table = self.start();
+        self.fold(run, &mut table);
+        table.into_entries()
+    }
 }
 
 /// Reduces the values of each key.
@@ -123,6 +151,7 @@ where
     R: Reduction,
 {
     type Partial = Table<K, R::State>;
+    type Whole = Vec<(K, R::State)>;
     const COMBINES: bool = true;
     const NAME: &'static str = "reduced";
 
@@ -146,6 +175,12 @@ where
 
     fn encode(&self, table: Self::Partial) -> Result<(u64, Bytes), CodecError> {
         table.encode()
+    }
+
+    fn whole(&self, run: &ChunkRun<'_>) -> Result<Self::Whole, CodecError> {
+        let mut table = self.start();
+        self.fold(run, &mut table);
+        table.into_entries()
     }
 }
 

@@ -76,10 +76,15 @@ impl ExchangeKind {
 }
 
 impl Plan {
-    /// The plan of a single stage whose output goes to the master.
-    pub(crate) fn gathered(program: &str, params: &Params, inputs: Vec<String>, stage: StagePlan) -> Self {
-        let exchanges = vec![ExchangePlan { from: stage.id, kind: ExchangeKind::Gather }];
-        Self { program: program.to_owned(), params: params.to_pairs(), inputs, stages: vec![stage], exchanges }
+    /// The plan of a flow whose first stage runs on workers and is gathered on the master, where the others run.
+    pub(crate) fn gathered(program: &str, params: &Params, inputs: Vec<String>, stages: Vec<StagePlan>) -> Self {
+        let exchanges = vec![ExchangePlan { from: StageId(0), kind: ExchangeKind::Gather }];
+        Self { program: program.to_owned(), params: params.to_pairs(), inputs, stages, exchanges }
+    }
+
+    /// Whether the stage runs on the master, behind a gather.
+    fn is_gathered(&self, stage: &StagePlan) -> bool {
+        self.exchanges.iter().any(|exchange| exchange.kind == ExchangeKind::Gather && exchange.from < stage.id)
     }
 
     /// A digest of the whole plan: the name, the parameters, and each operator with its types. The same in every build.
@@ -142,9 +147,13 @@ impl Plan {
             line(&mut text, format_args!("input {index}: {input}"));
         }
         for stage in &self.stages {
-            let results = if stage.combines { "one result a task" } else { "one result a chunk" };
-            line(&mut text, format_args!("stage {}, {results}", stage.id.0));
-            line(&mut text, format_args!("  {:<20} {}", "source", short(&stage.item)));
+            let (runs, source) = match (self.is_gathered(stage), stage.combines) {
+                (true, _) => ("on the master", "gathered"),
+                (false, true) => ("one result a task", "source"),
+                (false, false) => ("one result a chunk", "source"),
+            };
+            line(&mut text, format_args!("stage {}, {runs}", stage.id.0));
+            line(&mut text, format_args!("  {source:<20} {}", short(&stage.item)));
             for operator in &stage.operators {
                 line(&mut text, format_args!("  {:<20} {}", operator.name, short(&operator.output)));
             }
@@ -191,7 +200,7 @@ mod tests {
         let params = Params::from_pairs([("top", "5")]).unwrap();
         let operator = OperatorPlan { name: "counts".into(), output: "(a::b::Text, u64)".into() };
         let stage = StagePlan { id: StageId(0), item: "a::Text".into(), operators: vec![operator], combines: true };
-        Plan::gathered("words", &params, vec!["left".into()], stage)
+        Plan::gathered("words", &params, vec!["left".into()], vec![stage])
     }
 
     #[test]

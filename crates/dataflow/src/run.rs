@@ -69,6 +69,11 @@ impl<'a> ChunkRun<'a> {
         self.input
     }
 
+    /// The place of the chunk in source order.
+    pub(crate) const fn sequence(&self) -> u64 {
+        self.receipt.sequence
+    }
+
     pub(crate) fn position(&self) -> u64 {
         self.position.get()
     }

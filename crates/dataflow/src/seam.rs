@@ -38,7 +38,7 @@ pub trait Program: Send + Sync + Debug + 'static {
 pub struct Prepared {
     /// Stages joined by exchanges.
     pub plan: Plan,
-    /// One a stage of the plan, by index.
+    /// Those stages of the plan that run on workers, by index.
     pub stages: Vec<Arc<dyn Stage>>,
     /// Starts the aggregate of a step on the master.
     pub aggregator: AggregatorFactory,

@@ -1,20 +1,22 @@
 //! Global reductions to one value: folded in the worker over a whole task, merged on the master.
 
+use std::any::type_name;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use elastic_flow_wire::message::{FailureKind, Segment};
+use elastic_flow_wire::message::Segment;
 use elastic_flow_wire::{BatchReader, CodecError, SeqEncoder, decode, encode_to_vec};
 
 use crate::built::{Built, MergerFactory, View, assemble};
 use crate::chain::{Chain, Data, Outline, sealed};
-use crate::encoded_output::write_encoded;
 use crate::error::{MergeError, ProgramError};
-use crate::format::write_row;
+use crate::gather::Upstream;
+use crate::input::each_gathered;
 use crate::merger::Merger;
 use crate::run::ChunkRun;
+use crate::source::Feed;
 use crate::stage::Body;
 
 /// The end of a flow in one value: what `count`, `sum`, `reduce` and `fold` give.
@@ -31,27 +33,48 @@ impl<T> fmt::Debug for One<T> {
     }
 }
 
+impl<T> One<T> {
+    /// The end of a flow that has been ended in some other way.
+    pub(crate) const fn ending(reduction: &'static str, built: Result<Built<T, T>, ProgramError>) -> Self {
+        Self { reduction, built }
+    }
+
+    pub(crate) fn into_built(self) -> Result<Built<T, T>, ProgramError> {
+        self.built
+    }
+}
+
 impl<T> sealed::Sealed for One<T> {}
 
 impl<T: Data> Chain for One<T> {
     type Item = T;
     type Output = T;
 
-    /// Nothing runs behind a global reduction: the plan refuses it.
-    fn fold<A, F>(&self, run: &ChunkRun<'_>, acc: A, _: F) -> A
+    #[inline]
+    fn fold<A, F>(&self, run: &ChunkRun<'_>, acc: A, f: F) -> A
     where
         F: FnMut(A, T) -> A,
     {
-        run.fail(FailureKind::Program, format!("nothing can follow `{}` within its stage", self.reduction));
-        acc
+        match run.take_feed() {
+            Some(Feed::Gathered(items)) => each_gathered(run, items, acc, f),
+            // It is behind a reduction by its type: no other feed comes here.
+            Some(_) | None => acc,
+        }
     }
 
-    fn takes(&self, _: u16) -> bool {
-        false
+    fn takes(&self, input: u16) -> bool {
+        self.built.as_ref().is_ok_and(|built| (built.takes)(input))
     }
 
     fn outline(&self) -> Outline {
-        Outline { item: std::any::type_name::<T>(), operators: Vec::new(), behind: Some(self.reduction) }
+        let upstream = match &self.built {
+            Ok(built) => match &built.items {
+                Some(items) => Ok(Arc::new(Upstream::of(built, Arc::clone(items)))),
+                None => Err(ProgramError::NeedsExchange { operator: self.reduction }),
+            },
+            Err(error) => Err(error.clone()),
+        };
+        Outline { item: type_name::<T>(), operators: Vec::new(), upstream: Some(upstream) }
     }
 
     fn build(self) -> Result<Built<T, T>, ProgramError> {
@@ -74,20 +97,15 @@ where
     C: Chain<Item = T>,
     R: Totalling<T>,
 {
-    let built = chain.outline().end_in::<R::State>(name).map(|outline| {
-        let totalling = Arc::new(totalling);
-        let for_master = Arc::clone(&totalling);
-        let merger: MergerFactory<R::State> = Arc::new(move || {
-            let totalling = Arc::clone(&for_master);
-            Box::new(TotalMerger { state: None, totalling, item: PhantomData })
-        });
-        let single = Arc::clone(&merger);
-        let items: MergerFactory<Vec<R::State>> = Arc::new(move || Box::new(AsItems(single())));
-        let body = Total { chain, totalling };
-        let view = View { rows: |_| 1, write: write_row::<R::State>, encode: write_encoded::<R::State> };
-        assemble(outline, body, merger, Some(items), view)
+    let outline = chain.outline().then::<R::State>(name);
+    let totalling = Arc::new(totalling);
+    let for_master = Arc::clone(&totalling);
+    let merger: MergerFactory<R::State> = Arc::new(move || {
+        let totalling = Arc::clone(&for_master);
+        Box::new(TotalMerger { state: None, totalling, item: PhantomData })
     });
-    One { reduction: name, built }
+    let body = Total { chain, totalling };
+    One { reduction: name, built: assemble(outline, body, merger, |value| vec![value], View::one()) }
 }
 
 struct Total<C, R> {
@@ -97,6 +115,7 @@ struct Total<C, R> {
 
 impl<C: Chain, R: Totalling<C::Item>> Body for Total<C, R> {
     type Partial = Option<R::State>;
+    type Whole = R::State;
     const COMBINES: bool = true;
     const NAME: &'static str = "total";
 
@@ -119,6 +138,10 @@ impl<C: Chain, R: Totalling<C::Item>> Body for Total<C, R> {
             encoder.push(&state)?;
         }
         Ok(encoder.finish())
+    }
+
+    fn whole(&self, run: &ChunkRun<'_>) -> Result<R::State, CodecError> {
+        Ok(self.chain.fold(run, self.totalling.start(), |state, item| self.totalling.push(state, item)))
     }
 }
 
@@ -158,26 +181,5 @@ impl<T, R: Totalling<T>> Merger<R::State> for TotalMerger<T, R> {
 
     fn finish(self: Box<Self>) -> Result<R::State, MergeError> {
         Ok(self.state.unwrap_or_else(|| self.totalling.start()))
-    }
-}
-
-/// A single value as the only item.
-struct AsItems<O>(Box<dyn Merger<O>>);
-
-impl<O> Merger<Vec<O>> for AsItems<O> {
-    fn merge(&mut self, segment: &Segment) -> Result<(), MergeError> {
-        self.0.merge(segment)
-    }
-
-    fn save(&self) -> Result<Bytes, MergeError> {
-        self.0.save()
-    }
-
-    fn restore(&mut self, saved: &[u8]) -> Result<(), MergeError> {
-        self.0.restore(saved)
-    }
-
-    fn finish(self: Box<Self>) -> Result<Vec<O>, MergeError> {
-        Ok(vec![self.0.finish()?])
     }
 }

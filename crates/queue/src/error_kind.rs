@@ -105,7 +105,9 @@ impl StepErrorKind {
             Self::Program => {
                 "start the master with the build that has the program, or correct the parameters, and submit the step anew"
             }
-            Self::Aggregate => "mend the program's aggregator or output, and submit the step anew",
+            Self::Aggregate => {
+                "mend the program's aggregator, its output, or what follows its global reduction, and submit the step anew"
+            }
             Self::NoWorkers => "start a worker of the master's build, then replay the step",
             Self::Resources => {
                 "give the workers more memory, disk or open files, or cut smaller chunks, then replay the step"

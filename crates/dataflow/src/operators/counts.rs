@@ -25,6 +25,6 @@ impl<T: 'static, C: Chain<Item = T>> Flow<T, C> {
     where
         T: Key,
     {
-        Flow::behind("counts", keyed::counts(self.chain))
+        Flow::behind(keyed::counts(self.chain))
     }
 }

@@ -33,6 +33,6 @@ impl<K: 'static, V: 'static, C: Chain<Item = (K, V)>> Flow<(K, V), C> {
         M: Fn(A, A) -> A + Send + Sync + 'static,
     {
         let reduction = FoldingBy { init, fold, merge, value: PhantomData };
-        Flow::behind("fold_by_key", keyed::reduced(self.chain, "fold_by_key", reduction))
+        Flow::behind(keyed::reduced(self.chain, "fold_by_key", reduction))
     }
 }

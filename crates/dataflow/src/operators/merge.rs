@@ -67,11 +67,7 @@ impl<T: 'static, A: Chain<Item = T>, B: Chain<Item = T>> Chain for Merge<A, B> {
     }
 
     fn outline(&self) -> Outline {
-        let Outline { item, mut operators, behind } = self.left.outline();
-        let right = self.right.outline();
-        operators.push(("merge with", right.item));
-        operators.extend(right.operators);
-        Outline { item, operators, behind: behind.or(right.behind) }.then::<T>("merge")
+        self.left.outline().with(self.right.outline(), "merge").then::<T>("merge")
     }
 
     fn build(self) -> Result<Built<T, Vec<T>>, ProgramError>

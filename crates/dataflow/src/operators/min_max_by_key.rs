@@ -53,6 +53,6 @@ impl<K: 'static, V: 'static, C: Chain<Item = (K, V)>> Flow<(K, V), C> {
         K: Key,
         V: Data + Ord,
     {
-        Flow::behind(name, keyed::reduced(self.chain, name, Extreme { greatest, value: PhantomData }))
+        Flow::behind(keyed::reduced(self.chain, name, Extreme { greatest, value: PhantomData }))
     }
 }

@@ -1,5 +1,6 @@
 //! The operators, one a file: each a method of [`Flow`](crate::Flow) and the link of a chain that it adds.
 
+mod cogroup;
 mod count;
 mod counts;
 mod filter;
@@ -8,23 +9,32 @@ mod flat_map;
 mod fold;
 mod fold_by_key;
 mod fold_chunk;
+#[cfg(test)]
+mod global_tests;
+mod group_by;
 mod inspect;
+mod join;
 mod map;
 mod map_batch;
 mod map_values;
 mod merge;
 mod min_max_by_key;
+mod named;
 mod reduce;
 mod reduce_by_key;
 mod reduce_chunk;
+mod scan_chunk;
+mod sort;
 mod sum;
 mod sum_by_key;
 #[cfg(test)]
 mod tests;
 mod to_ascii_lowercase;
+mod top;
 mod try_filter;
 mod try_flat_map;
 mod try_map;
+mod uniq;
 mod words;
 
 pub use filter::{Filter, Reject};
@@ -36,7 +46,9 @@ pub use map::Map;
 pub use map_batch::{Batched, MapBatch};
 pub use map_values::MapValues;
 pub use merge::Merge;
+pub use named::Named;
 pub use reduce_chunk::ReduceChunk;
+pub use scan_chunk::{Scan, ScanChunk};
 pub use to_ascii_lowercase::ToAsciiLowercase;
 pub use try_filter::TryFilter;
 pub use try_flat_map::TryFlatMap;

@@ -28,6 +28,6 @@ impl<K: 'static, V: 'static, C: Chain<Item = (K, V)>> Flow<(K, V), C> {
         F: Fn(V, V) -> V + Send + Sync + 'static,
     {
         let reduction = ReducingBy { f, value: PhantomData };
-        Flow::behind("reduce_by_key", keyed::reduced(self.chain, "reduce_by_key", reduction))
+        Flow::behind(keyed::reduced(self.chain, "reduce_by_key", reduction))
     }
 }

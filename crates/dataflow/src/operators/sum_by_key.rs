@@ -24,7 +24,7 @@ impl<K: 'static, V: 'static, C: Chain<Item = (K, V)>> Flow<(K, V), C> {
         K: Key,
         V: Data + Add<Output = V>,
     {
-        Flow::behind("sum_by_key", keyed::reduced(self.chain, "sum_by_key", Summing(PhantomData)))
+        Flow::behind(keyed::reduced(self.chain, "sum_by_key", Summing(PhantomData)))
     }
 
     /// The number of values of each key: a global reduction.
@@ -41,6 +41,6 @@ impl<K: 'static, V: 'static, C: Chain<Item = (K, V)>> Flow<(K, V), C> {
     where
         K: Key,
     {
-        Flow::behind("count_by_key", keyed::reduced(self.chain, "count_by_key", Counting(PhantomData)))
+        Flow::behind(keyed::reduced(self.chain, "count_by_key", Counting(PhantomData)))
     }
 }

@@ -12,15 +12,13 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use elastic_flow_receipt::StageId;
-
 use crate::aggregate::{Aggregate, Aggregating, Following};
 use crate::built::{Built, MergerFactory, View};
 use crate::chain::Data;
 use crate::error::ProgramError;
 use crate::merger::{Faces, Untyped, WriteOutput};
 use crate::params::Params;
-use crate::plan::{Plan, StagePlan};
+use crate::plan::Plan;
 use crate::run::panic_message;
 use crate::seam::{Prepared, Program};
 use crate::source::SourceSpec;
@@ -187,12 +185,12 @@ where
     U: Data,
     A: Aggregate<Item = U>,
 {
-    let Built { outline, stage, takes, combines, items, .. } = built;
+    let Built { stages, stage, takes, items, .. } = built;
     let merger: MergerFactory<A::Output> = match items.clone() {
         Some(items) => Arc::new(move || Box::new(Following { aggregate: Arc::clone(&aggregate), items: items() })),
         None => Arc::new(move || Box::new(Aggregating::<A>::new(Arc::clone(&aggregate)))),
     };
-    Built { outline, stage, takes, combines, merger, items, view: View::plain() }
+    Built { stages, stage, takes, merger, items, view: View::plain() }
 }
 
 impl<T: 'static, U: Data, O: Send + 'static> Program for TypedProgram<T, U, O> {
@@ -206,10 +204,8 @@ impl<T: 'static, U: Data, O: Send + 'static> Program for TypedProgram<T, U, O> {
 
     fn prepare(&self, params: &Params) -> Result<Prepared, ProgramError> {
         let (inputs, built) = self.built(params)?;
-        let Built { outline, stage, combines, merger, view, .. } = built;
-        let stage_plan =
-            StagePlan { id: StageId(0), item: outline.item.to_owned(), operators: outline.operator_plans(), combines };
-        let plan = Plan::gathered(&self.name, params, inputs, stage_plan);
+        let Built { stages, stage, merger, view, .. } = built;
+        let plan = Plan::gathered(&self.name, params, inputs, stages);
         let faces = Faces { view, report: self.report.clone(), output: self.output.clone() };
         let aggregator =
             Box::new(move || -> Box<dyn crate::seam::Aggregator> { Box::new(Untyped::new(merger(), faces.clone())) });

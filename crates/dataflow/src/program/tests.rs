@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
-use elastic_flow_receipt::{Attempt, ReceiptId, StepId};
+use elastic_flow_receipt::{Attempt, ReceiptId, StageId, StepId};
 use elastic_flow_wire::SeqEncoder;
 use elastic_flow_wire::message::{FailureKind, Payload, PayloadKind, Segment, TaskChunk};
 
@@ -13,7 +13,7 @@ use crate::error::MergeError;
 use crate::format::Format;
 use crate::seam::{Cutter as _, TaskContext, TaskFailure, TaskOutput};
 use crate::source::{ItemBatches, ResolvedSource, SourceCutter, Suppliers};
-use crate::{Chain, Flow, Single, Text};
+use crate::{Chain, Flow, FlowError, Single, Text};
 
 fn count_words(lines: Flow<Text>) -> Flow<(Text, u64)> {
     lines.words().to_ascii_lowercase().counts()
@@ -66,25 +66,53 @@ fn names_are_checked() {
 }
 
 #[test]
-fn an_operator_behind_a_global_reduction_is_refused_with_a_sentence() {
-    let program = TypedProgram::new("p", |lines: Flow<Text>| lines.words().counts().map(|(word, _)| word)).unwrap();
-    let error = program.prepare(&Params::default()).unwrap_err();
-    assert_eq!(error, ProgramError::NeedsExchange { operator: "map", reduction: "counts" });
-    assert!(
-        error.to_string().starts_with("`map` follows `counts`, whose result is spread over the workers"),
-        "{error}"
-    );
+fn operators_behind_a_global_reduction_are_a_stage_of_their_own() {
+    let program = TypedProgram::new("p", |lines: Flow<Text>| {
+        lines.words().counts().filter(|(_, count)| *count > 1).map(|(word, count)| (count, word)).counts()
+    });
+    let program = program.unwrap();
+    let plan = prepare(&program).plan;
+    let explained = "program p\nstage 0, one result a task\n  source               Text\n  words                Text\n  \
+                     counts               (Text, u64)\nexchange: gather\nstage 1, on the master\n  \
+                     gathered             (Text, u64)\n  filter               (Text, u64)\n  \
+                     map                  (u64, Text)\n  counts               ((u64, Text), u64)\n";
+    assert_eq!(plan.explain(), explained);
+    assert_eq!(program.on(["a b a", "c b"]).unwrap(), [((2, "a".into()), 1), ((2, "b".into()), 1)]);
 
-    let twice = TypedProgram::new("p", |lines: Flow<Text>| lines.words().counts().sum_by_key()).unwrap();
-    let error = twice.prepare(&Params::default()).unwrap_err();
-    assert_eq!(error, ProgramError::NeedsExchange { operator: "sum_by_key", reduction: "counts" });
+    let stages = |plan: Plan| plan.stages.len();
+    let program = TypedProgram::new("p", |n: Flow<u64>| n.sum().map(|n| n + 1)).unwrap();
+    assert_eq!((program.on([1, 2_u64]).unwrap(), stages(prepare(&program).plan)), (vec![4], 2));
+    let program = TypedProgram::new("p", |n: Flow<u64>| n.counts().sum_by_key().count().count()).unwrap();
+    assert_eq!((program.on([1, 2_u64]).unwrap(), stages(prepare(&program).plan)), (1, 4));
+}
 
-    let single = TypedProgram::new("p", |n: Flow<u64>| n.sum().map(|n| n + 1)).unwrap();
-    let error = single.prepare(&Params::default()).unwrap_err();
-    assert_eq!(error, ProgramError::NeedsExchange { operator: "map", reduction: "sum" });
-    let single = TypedProgram::new("p", |n: Flow<u64>| n.sum().count()).unwrap();
-    let error = single.prepare(&Params::default()).unwrap_err();
-    assert_eq!(error, ProgramError::NeedsExchange { operator: "count", reduction: "sum" });
+#[test]
+fn what_comes_behind_a_reduction_does_not_meet_what_is_still_read() {
+    let program = TypedProgram::new("p", |inputs: Inputs, (): ()| {
+        inputs.lines("a").words().counts().map(|(word, _)| word).merge(inputs.lines("b"))
+    });
+    let error = program.unwrap().prepare(&Params::default()).unwrap_err();
+    assert_eq!(error, ProgramError::NeedsExchange { operator: "merge" });
+    let program = TypedProgram::new("p", |inputs: Inputs, (): ()| {
+        let words = inputs.lines("b").words().counts();
+        inputs.lines("a").map(|line| (line, 1)).merge(words).counts().count()
+    });
+    let error = program.unwrap().prepare(&Params::default()).unwrap_err();
+    assert_eq!(error, ProgramError::NeedsExchange { operator: "merge" });
+    assert!(error.to_string().starts_with("`merge` joins two flows, of which one comes behind a global reduction"));
+}
+
+#[test]
+fn an_error_behind_a_reduction_names_the_stage_and_the_item() {
+    let failing = |flow: fn(u64) -> crate::FlowResult<u64>| {
+        let program = TypedProgram::new("p", move |n: Flow<u64>| n.counts().try_map(move |(n, _)| flow(n))).unwrap();
+        program.on([5, 6, 7_u64]).unwrap_err().to_string()
+    };
+    let stage = "the stage behind a global reduction that ends in `try_map` failed at item 2: ";
+    assert_eq!(failing(|n| if n == 7 { Err(FlowError::retry("no seven")) } else { Ok(n) }), format!("{stage}no seven"));
+    assert_eq!(failing(|n| if n == 7 { panic!("ouch") } else { Ok(n) }), format!("{stage}ouch"));
+    let skipped = failing(|n| if n == 7 { Err(FlowError::skip("no seven")) } else { Ok(n) });
+    assert_eq!(skipped, format!("{stage}cannot be skipped here: no seven"));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What a chunk gives to the stage that runs over it.
 
+use std::any::Any;
 use std::fmt;
 
 use bytes::Bytes;
@@ -21,6 +22,8 @@ pub enum Feed {
     },
     /// Consecutive numbers.
     Range(std::ops::Range<u64>),
+    /// What a global reduction has given: a `Vec` of the items.
+    Gathered(Box<dyn Any + Send>),
 }
 
 impl Feed {
@@ -32,6 +35,7 @@ impl Feed {
         match self {
             Self::Lines(blocks) => blocks.bytes_read(),
             Self::Items { body } => body.len() as u64,
+            Self::Gathered(_) => 0,
             Self::Range(range) => range.end.saturating_sub(range.start).saturating_mul(RANGE_ITEM_BYTES),
         }
     }
@@ -42,6 +46,7 @@ impl fmt::Debug for Feed {
         match self {
             Self::Lines(blocks) => f.debug_struct("Lines").field("bytes_read", &blocks.bytes_read()).finish(),
             Self::Items { body } => f.debug_struct("Items").field("bytes", &body.len()).finish(),
+            Self::Gathered(_) => f.write_str("Gathered"),
             Self::Range(range) => f.debug_tuple("Range").field(range).finish(),
         }
     }

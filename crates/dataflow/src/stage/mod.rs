@@ -5,27 +5,40 @@ mod timer;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use elastic_flow_receipt::StageId;
+use elastic_flow_receipt::{Attempt, ReceiptId, StageId, StepId};
 use elastic_flow_wire::CodecError;
 use elastic_flow_wire::message::{ChunkRead, FailureKind, PayloadKind, ReadFrom, Segment, TaskChunk};
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::error::MergeError;
+use crate::gather::Gathered;
 use crate::run::{ChunkFailure, ChunkRun, panic_message};
 use crate::seam::{Stage, TaskContext, TaskFailure, TaskOutput};
 use crate::skips::Skips;
 use crate::source::{self, Feed, OpenFailure};
 use timer::Timer;
 
+/// The receipt of what has none: items that were merged of many.
+const NO_RECEIPT: ReceiptId =
+    ReceiptId { step: StepId(0), stage: StageId(0), round: 0, partition: 0, sequence: 0, check: 0 };
+
 /// What a stage does with its items.
 pub(crate) trait Body: Send + Sync + 'static {
     /// Output in the making.
     type Partial;
 
+    /// The output over all items at once, on the master.
+    type Whole: 'static;
+
     /// Whether a task gives one output for all its chunks, rather than one a chunk.
     const COMBINES: bool;
+
+    /// Whether what a task gives holds items of the end, which only have to be joined.
+    const FINAL: bool = false;
 
     /// For the debug form.
     const NAME: &'static str;
@@ -41,6 +54,9 @@ pub(crate) trait Body: Send + Sync + 'static {
 
     /// Encodes the output, and counts its rows.
     fn encode(&self, partial: Self::Partial) -> Result<(u64, Bytes), CodecError>;
+
+    /// Takes in the one chunk that there is, and gives the output. A failure is left with `run`.
+    fn whole(&self, run: &ChunkRun<'_>) -> Result<Self::Whole, CodecError>;
 }
 
 /// A [`Body`] as the rest of the engine sees it.
@@ -87,6 +103,29 @@ impl<B: Body> Stage for StageOf<B> {
 }
 
 impl<B: Body> StageOf<B> {
+    /// Runs the stage over all the items that the one before it has given, on the master; `ends_in` is its last operator.
+    ///
+    /// There is no receipt that a skip could be written to, and nobody else who could try again: any error ends it.
+    pub(crate) fn run_whole(&self, ends_in: &'static str, items: Gathered) -> Result<B::Whole, MergeError> {
+        let nobody = Attempt { epoch: 0, number: 0 };
+        let context = TaskContext { stop: Arc::default(), progress: Arc::default(), attempt: nobody, max_skips: 0 };
+        let skips = Skips::default();
+        let run = ChunkRun::new(&context, &skips, (NO_RECEIPT, 0), Feed::Gathered(items));
+        let whole = catch_unwind(AssertUnwindSafe(|| self.0.whole(&run)));
+        let failed = |item, message| MergeError::Stage { ends_in, item, message };
+        match (whole, run.take_failure()) {
+            (Err(payload), _) => Err(failed(Some(run.position()), panic_message(payload.as_ref()))),
+            (Ok(_), Some(ChunkFailure::Failed { item, message, .. })) => Err(failed(item, message)),
+            (Ok(_), Some(ChunkFailure::TooManySkips | ChunkFailure::Stopped)) => {
+                let first = skips.first();
+                let message =
+                    first.as_ref().map_or_else(String::new, |first| format!("cannot be skipped here: {}", first.error));
+                Err(failed(first.map(|first| first.item), message))
+            }
+            (Ok(whole), None) => whole.map_err(|source| MergeError::Encode { source }),
+        }
+    }
+
     fn run_chunk(
         &self,
         chunk: &TaskChunk,

@@ -14,7 +14,9 @@ pub(crate) struct Rows<C>(pub(crate) C);
 
 impl<C: Chain<Item: Data>> Body for Rows<C> {
     type Partial = SeqEncoder<C::Item>;
+    type Whole = Vec<C::Item>;
     const COMBINES: bool = false;
+    const FINAL: bool = true;
     const NAME: &'static str = "rows";
 
     fn takes(&self, input: u16) -> bool {
@@ -43,4 +45,15 @@ impl<C: Chain<Item: Data>> Body for Rows<C> {
     fn encode(&self, partial: Self::Partial) -> Result<(u64, Bytes), CodecError> {
         Ok(partial.finish())
     }
+
+    fn whole(&self, run: &ChunkRun<'_>) -> Result<Self::Whole, CodecError> {
+        Ok(self.0.fold(run, Vec::new(), pushed))
+    }
+}
+
+/// The items with one more.
+#[inline]
+pub(crate) fn pushed<T>(mut items: Vec<T>, item: T) -> Vec<T> {
+    items.push(item);
+    items
 }

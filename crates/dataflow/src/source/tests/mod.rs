@@ -31,7 +31,7 @@ fn chunk(payload: &Payload) -> TaskChunk {
 fn open_blocks(payload: &Payload) -> Result<Box<dyn Blocks>, OpenFailure> {
     match open(&chunk(payload))? {
         Feed::Lines(blocks) => Ok(blocks),
-        other @ (Feed::Items { .. } | Feed::Range(_)) => panic!("not lines: {other:?}"),
+        other @ (Feed::Items { .. } | Feed::Range(_) | Feed::Gathered(_)) => panic!("not lines: {other:?}"),
     }
 }
 

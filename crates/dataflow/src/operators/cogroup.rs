@@ -1,0 +1,165 @@
+//! `cogroup`: the values of each key in two flows.
+
+use std::marker::PhantomData;
+
+use serde::{Deserialize, Serialize};
+
+use crate::built::{self, Built};
+use crate::chain::{Chain, Data, Outline, sealed};
+use crate::error::ProgramError;
+use crate::flow::Flow;
+use crate::keyed::{self, Entries, Key};
+use crate::reduction::Reduction;
+use crate::run::ChunkRun;
+use crate::sequence::{Runs, Sequenced, in_sequence, push_run};
+
+impl<K: Key, V: Data, A: Chain<Item = (K, V)>> Flow<(K, V), A> {
+    /// The values that each key has in this flow and in the other one, each in source order: a global reduction of two flows over
+    /// different inputs, which see [`Inputs`](crate::Inputs). A key that one of them lacks has no values there. The keys come in the order of [`Flow::counts`].
+    ///
+    /// ```
+    /// # use elastic_flow_dataflow::params::Params;
+    /// # use elastic_flow_dataflow::seam::Program as _;
+    /// # use elastic_flow_dataflow::{Flow, Inputs, TypedProgram};
+    /// fn of_each_user(inputs: Inputs, (): ()) -> Flow<(u64, (Vec<String>, Vec<f64>))> {
+    ///     let names = inputs.items::<(u64, String)>("names");
+    ///     names.cogroup(inputs.items::<(u64, f64)>("payments"))
+    /// }
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let plan = TypedProgram::new("users", of_each_user)?.prepare(&Params::default())?.plan;
+    /// assert_eq!(plan.inputs, ["names", "payments"]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[expect(clippy::type_complexity, reason = "an alias would hide what it gives")]
+    pub fn cogroup<W, B>(self, other: Flow<(K, W), B>) -> Flow<(K, (Vec<V>, Vec<W>))>
+    where
+        W: Data,
+        B: Chain<Item = (K, W)>,
+    {
+        Flow::behind(cogrouped::<Group<K, V, W>, _, _, _, _, _>(self, other, "cogroup"))
+    }
+}
+
+/// The values of a key in two flows.
+pub(super) type Group<K, V, W> = (K, (Vec<V>, Vec<W>));
+
+/// A flow that has been ended in them.
+pub(super) type Groups<K, V, W> = Entries<K, (Vec<V>, Vec<W>)>;
+
+/// Both flows by key; the plan shows items of `Shown`.
+pub(super) fn cogrouped<Shown, K, V, W, A, B>(
+    left: Flow<(K, V), A>,
+    right: Flow<(K, W), B>,
+    name: &'static str,
+) -> Result<Groups<K, V, W>, ProgramError>
+where
+    K: Key,
+    V: Data,
+    W: Data,
+    A: Chain<Item = (K, V)>,
+    B: Chain<Item = (K, W)>,
+{
+    let sides = Sides { left: left.chain, right: right.chain, operator: name };
+    if sides.share_an_input() {
+        return Err(ProgramError::InputOfBoth { operator: name });
+    }
+    let chain = super::Map::of(Sequenced(sides), |(sequence, (key, side))| (key, (sequence, side)));
+    let entries = keyed::reduced_to::<Shown, _, _, _>(chain, name, Cogrouping(PhantomData))?;
+    let groups = |entries: Vec<(K, State<V, W>)>| {
+        let group = |(key, (left, right))| (key, (in_sequence(left), in_sequence(right)));
+        entries.into_iter().map(group).collect()
+    };
+    Ok(entries.ending_in(groups, |groups| groups, keyed::view()))
+}
+
+/// What is kept of a key.
+type State<V, W> = (Runs<V>, Runs<W>);
+
+/// A value of one of two flows.
+#[derive(Debug, Serialize, Deserialize)]
+enum Side<V, W> {
+    Left(V),
+    Right(W),
+}
+
+/// Two chains over different inputs.
+struct Sides<A, B> {
+    left: A,
+    right: B,
+    operator: &'static str,
+}
+
+impl<A, B> sealed::Sealed for Sides<A, B> {}
+
+impl<A: Chain, B: Chain> Sides<A, B> {
+    fn share_an_input(&self) -> bool {
+        (0..=u16::MAX).any(|input| self.left.takes(input) && self.right.takes(input))
+    }
+}
+
+impl<K: 'static, V: 'static, W: 'static, A: Chain<Item = (K, V)>, B: Chain<Item = (K, W)>> Chain for Sides<A, B> {
+    type Item = (K, Side<V, W>);
+    type Output = Vec<Self::Item>;
+
+    #[inline]
+    fn fold<X, G>(&self, run: &ChunkRun<'_>, acc: X, mut g: G) -> X
+    where
+        G: FnMut(X, Self::Item) -> X,
+    {
+        if self.left.takes(run.input()) {
+            self.left.fold(run, acc, |acc, (key, value)| g(acc, (key, Side::Left(value))))
+        } else {
+            self.right.fold(run, acc, |acc, (key, value)| g(acc, (key, Side::Right(value))))
+        }
+    }
+
+    fn takes(&self, input: u16) -> bool {
+        self.left.takes(input) || self.right.takes(input)
+    }
+
+    fn outline(&self) -> Outline {
+        self.left.outline().with(self.right.outline(), self.operator)
+    }
+
+    fn build(self) -> Result<Built<Self::Item, Vec<Self::Item>>, ProgramError>
+    where
+        Self::Item: Data,
+    {
+        built::rows(self)
+    }
+}
+
+/// Keeps all values of both flows.
+struct Cogrouping<V, W>(PhantomData<fn(V, W)>);
+
+impl<V: Data, W: Data> Reduction for Cogrouping<V, W> {
+    type Value = (u64, Side<V, W>);
+    type State = State<V, W>;
+
+    #[inline]
+    fn start(&self, (sequence, side): Self::Value) -> Self::State {
+        match side {
+            Side::Left(value) => (vec![(sequence, vec![value])], Vec::new()),
+            Side::Right(value) => (Vec::new(), vec![(sequence, vec![value])]),
+        }
+    }
+
+    #[inline]
+    fn push(&self, states: &mut Vec<Self::State>, index: usize, (sequence, side): Self::Value) {
+        if let Some((left, right)) = states.get_mut(index) {
+            match side {
+                Side::Left(value) => push_run(left, (sequence, value)),
+                Side::Right(value) => push_run(right, (sequence, value)),
+            }
+        }
+    }
+
+    #[inline]
+    fn merge(&self, states: &mut Vec<Self::State>, index: usize, state: Self::State) {
+        if let Some((left, right)) = states.get_mut(index) {
+            left.extend(state.0);
+            right.extend(state.1);
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! Global reductions against naive models: over any cutting into chunks, whatever the order in which results arrive, and with a
+//! master that is started again half-way.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use elastic_flow_receipt::{Attempt, ReceiptId, StageId, StepId};
+use elastic_flow_wire::SeqEncoder;
+use elastic_flow_wire::message::{Payload, PayloadKind, TaskChunk};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use crate::chain::Data;
+use crate::error::ProgramError;
+use crate::params::Params;
+use crate::program::{Inputs, IntoProgram, TypedProgram};
+use crate::seam::{Program as _, TaskContext};
+use crate::{Flow, Text};
+
+/// How a source is cut and worked on.
+#[derive(Debug, Clone)]
+struct How {
+    /// Items a chunk.
+    size: usize,
+    /// Which chunk comes when: each is worked on, in tasks of two, in the order of these numbers.
+    order: Vec<u16>,
+    /// After how many tasks the master is started again.
+    restart: usize,
+}
+
+fn how() -> impl Strategy<Value = How> {
+    (1_usize..8, vec(any::<u16>(), 64), 0_usize..8).prop_map(|(size, order, restart)| How { size, order, restart })
+}
+
+fn context() -> TaskContext {
+    let attempt = Attempt { epoch: 1, number: 1 };
+    TaskContext { stop: Arc::default(), progress: Arc::default(), attempt, max_skips: 0 }
+}
+
+fn chunks<T: Data>(input: u16, first: u64, size: usize, items: &[T]) -> Vec<TaskChunk> {
+    let chunk = |(sequence, items): (u64, &[T])| {
+        let mut encoder = SeqEncoder::new();
+        items.iter().for_each(|item| encoder.push(item).unwrap());
+        let payload = Payload { kind: PayloadKind::Items, body: encoder.finish().1 };
+        let receipt = ReceiptId { step: StepId(1), stage: StageId(0), round: 0, partition: 0, sequence, check: 0 };
+        TaskChunk { receipt, input, payload }
+    };
+    (first..).zip(items.chunks(size)).map(chunk).collect()
+}
+
+fn run_chunks<M, F, U, O>(flow: F, chunks: Vec<TaskChunk>, how: &How) -> O
+where
+    F: IntoProgram<M, Element = U, Output = O>,
+    U: Data,
+    O: Send + Debug + 'static,
+{
+    let prepared = TypedProgram::<F::Item, U, O>::new("test", flow).unwrap().prepare(&Params::default()).unwrap();
+    let mut ordered: Vec<_> = how.order.iter().cycle().zip(chunks).collect();
+    ordered.sort_by_key(|(place, _)| **place);
+    let chunks: Vec<_> = ordered.into_iter().map(|(_, chunk)| chunk).collect();
+    let mut aggregator = (prepared.aggregator)();
+    for (index, task) in chunks.chunks(2).enumerate() {
+        if index == how.restart {
+            let saved = aggregator.save().unwrap();
+            aggregator = (prepared.aggregator)();
+            aggregator.restore(&saved).unwrap();
+        }
+        let output = prepared.stages[0].run(task, &context()).unwrap();
+        output.segments.iter().for_each(|segment| aggregator.merge(segment).unwrap());
+    }
+    *aggregator.finish().unwrap().into_any().downcast::<O>().unwrap()
+}
+
+/// Runs a flow over items.
+fn run<M, F, T, U, O>(flow: F, items: &[T], how: &How) -> O
+where
+    F: IntoProgram<M, Item = T, Element = U, Output = O>,
+    T: Data,
+    U: Data,
+    O: Send + Debug + 'static,
+{
+    run_chunks(flow, chunks(0, 0, how.size, items), how)
+}
+
+/// Runs a flow over two inputs.
+fn run_two<F, U>(flow: F, left: &[(u8, u16)], right: &[(u8, u32)], how: &How) -> Vec<U>
+where
+    F: Fn(Flow<(u8, u16)>, Flow<(u8, u32)>) -> Flow<U> + Send + Sync + 'static,
+    U: Data + Debug,
+{
+    let mut all = chunks(0, 0, how.size, left);
+    all.extend(chunks(1, all.len() as u64, how.size, right));
+    run_chunks(move |inputs: Inputs, (): ()| flow(inputs.items("left"), inputs.items("right")), all, how)
+}
+
+/// The values of each key, in source order.
+fn groups<K: Ord, V>(pairs: impl IntoIterator<Item = (K, V)>) -> BTreeMap<K, Vec<V>> {
+    let mut groups = BTreeMap::<K, Vec<V>>::new();
+    pairs.into_iter().for_each(|(key, value)| groups.entry(key).or_default().push(value));
+    groups
+}
+
+/// What a full join gives.
+type Joined = (u8, (Option<u16>, Option<u32>));
+
+/// As SQL has it: every pair of a key, or none beside what is alone.
+fn full_join(left: &[(u8, u16)], right: &[(u8, u32)]) -> Vec<Joined> {
+    fn of<V: Copy>(pairs: &[(u8, V)], key: u8) -> Vec<Option<V>> {
+        let values: Vec<_> = pairs.iter().filter(|pair| pair.0 == key).map(|pair| Some(pair.1)).collect();
+        if values.is_empty() { vec![None] } else { values }
+    }
+    let mut joined = Vec::new();
+    for key in 0..=u8::MAX {
+        for left in of(left, key) {
+            joined.extend(of(right, key).into_iter().map(|right| (key, (left, right))));
+        }
+    }
+    joined.retain(|(_, (left, right))| left.is_some() || right.is_some());
+    joined
+}
+
+proptest! {
+    #[test]
+    fn each_item_once(items in vec(0_u16..40, 0..60), how in how()) {
+        let mut expected = items.clone();
+        expected.sort_unstable();
+        expected.dedup();
+        prop_assert_eq!(run(|n: Flow<u16>| n.count_distinct(), &items, &how), expected.len() as u64);
+        prop_assert_eq!(run(|n: Flow<u16>| n.uniq().count(), &items, &how), expected.len() as u64);
+        prop_assert_eq!(run(|n: Flow<u16>| n.uniq(), &items, &how), expected);
+    }
+
+    #[test]
+    fn texts_once(items in vec("[ab]{0,2}", 0..30), how in how()) {
+        let texts: Vec<Text> = items.iter().map(|it| Text::from(it.as_str())).collect();
+        let mut expected = texts.clone();
+        expected.sort_unstable();
+        expected.dedup();
+        prop_assert_eq!(run(|texts: Flow<Text>| texts.uniq(), &texts, &how), expected);
+    }
+
+    #[test]
+    fn the_first_of_each_key_is_that_of_the_source(items in vec(0_u16..400, 0..60), how in how()) {
+        let first: BTreeMap<u16, u16> = items.iter().rev().map(|n| (n % 7, *n)).collect();
+        let expected: Vec<u16> = first.into_values().collect();
+        prop_assert_eq!(run(|n: Flow<u16>| n.uniq_by(|n| n % 7), &items, &how), expected);
+    }
+
+    #[test]
+    fn groups_are_in_source_order(items in vec(0_u16..400, 0..60), how in how()) {
+        let expected: Vec<_> = groups(items.iter().map(|n| (n % 7, *n))).into_iter().collect();
+        prop_assert_eq!(&run(|n: Flow<u16>| n.group_by(|n| n % 7), &items, &how), &expected);
+        prop_assert_eq!(run(|n: Flow<u16>| n.map(|n| (n % 7, n)).group_by_key(), &items, &how), expected);
+    }
+
+    #[test]
+    fn a_sort_is_that_of_a_slice(items in vec(0_u16..400, 0..60), how in how()) {
+        let mut expected = items.clone();
+        expected.sort_by_key(|n| n % 7);
+        prop_assert_eq!(&run(|n: Flow<u16>| n.sort_by_key(|n| n % 7), &items, &how), &expected);
+        prop_assert_eq!(run(|n: Flow<u16>| n.sort_by(|a, b| (a % 7).cmp(&(b % 7))), &items, &how), expected);
+        let mut expected = items.clone();
+        expected.sort();
+        prop_assert_eq!(run(|n: Flow<u16>| n.sort(), &items, &how), expected);
+    }
+
+    #[test]
+    fn a_few_are_those_of_the_whole(items in vec(0_u16..400, 0..60), n in 0_usize..12, how in how()) {
+        let first = |mut items: Vec<u16>| { items.truncate(n); items };
+        let mut expected = items.clone();
+        expected.sort_by_key(|item| Reverse(*item));
+        prop_assert_eq!(run(move |items: Flow<u16>| items.top(n), &items, &how), first(expected));
+        // Equal by the order, and to be told apart by their place alone.
+        let mut expected = items.clone();
+        expected.sort_by_key(|item| item % 7);
+        let compare = |a: &u16, b: &u16| (a % 7).cmp(&(b % 7));
+        prop_assert_eq!(run(move |items: Flow<u16>| items.take_sort(n, compare), &items, &how), first(expected));
+        prop_assert_eq!(run(move |items: Flow<u16>| items.take(n), &items, &how), first(items.clone()));
+        prop_assert_eq!(run(|items: Flow<u16>| items.first(), &items, &how), items.first().copied());
+    }
+
+    #[test]
+    fn joins_are_those_of_sql(
+        left in vec((0_u8..9, any::<u16>()), 0..20),
+        right in vec((3_u8..12, any::<u32>()), 0..20),
+        how in how(),
+    ) {
+        let full = full_join(&left, &right);
+        let pairs = |keep: fn(&(Option<u16>, Option<u32>)) -> bool| full.iter().filter(move |(_, it)| keep(it)).copied();
+        prop_assert_eq!(&run_two(|a, b| a.full_join(b), &left, &right, &how), &full);
+        let inner: Vec<_> = full.iter().filter_map(|&(key, (a, b))| Some((key, (a?, b?)))).collect();
+        prop_assert_eq!(&run_two(|a, b| a.join(b), &left, &right, &how), &inner);
+        let lefts: Vec<_> = full.iter().filter_map(|&(key, (a, b))| Some((key, (a?, b)))).collect();
+        prop_assert_eq!(run_two(|a, b| a.left_join(b), &left, &right, &how), lefts);
+        let rights: Vec<_> = full.iter().filter_map(|&(key, (a, b))| Some((key, (a, b?)))).collect();
+        prop_assert_eq!(run_two(|a, b| a.right_join(b), &left, &right, &how), rights);
+        let anti: Vec<_> = pairs(|it| it.1.is_none()).filter_map(|(key, (a, _))| Some((key, a?))).collect();
+        prop_assert_eq!(&run_two(|a, b| a.anti_join(b), &left, &right, &how), &anti);
+        let mut sorted = left.clone();
+        sorted.sort_by_key(|pair| pair.0);
+        let semi: Vec<_> = sorted.into_iter().filter(|pair| !anti.iter().any(|alone| alone.0 == pair.0)).collect();
+        prop_assert_eq!(run_two(|a, b| a.semi_join(b), &left, &right, &how), semi);
+        let (lefts, mut rights) = (groups(left.clone()), groups(right.clone()));
+        let mut both: BTreeMap<u8, (Vec<u16>, Vec<u32>)> =
+            lefts.into_iter().map(|(key, values)| (key, (values, rights.remove(&key).unwrap_or_default()))).collect();
+        both.extend(rights.into_iter().map(|(key, values)| (key, (Vec::new(), values))));
+        prop_assert_eq!(run_two(|a, b| a.cogroup(b), &left, &right, &how), both.into_iter().collect::<Vec<_>>());
+    }
+
+    /// Behind each other: what a stage on the master gives does not depend on how the one before it was cut either.
+    #[test]
+    fn stages_behind_each_other(items in vec(0_u16..400, 0..60), how in how()) {
+        let mut counts: Vec<(u16, usize)> =
+            groups(items.iter().map(|n| (n % 7, ()))).into_iter().map(|(key, all)| (key, all.len())).collect();
+        counts.retain(|(_, count)| *count > 1);
+        let by_count = groups(counts.into_iter().map(|(key, count)| (count as u64, key)));
+        let expected: Vec<_> = by_count.into_iter().rev().take(3).collect();
+        let flow = |n: Flow<u16>| {
+            let often = n.map(|n| n % 7).counts().filter(|(_, count)| *count > 1);
+            often.map(|(key, count)| (count, key)).group_by_key().take_sort(3, |a, b| b.0.cmp(&a.0))
+        };
+        prop_assert_eq!(run(flow, &items, &how), expected);
+    }
+}
+
+#[test]
+fn a_state_goes_along_a_chunk_and_no_further() {
+    let how = How { size: 4, order: vec![0], restart: 99 };
+    let sums = |n: Flow<u16>| {
+        n.scan_chunk(
+            || 0,
+            |sum, n| {
+                *sum += n;
+                (*sum < 20).then_some(*sum)
+            },
+        )
+    };
+    assert_eq!(run(sums, &[1, 2, 3, 4, 5, 6, 7, 8, 9_u16], &how), [1, 3, 6, 10, 5, 11, 18, 9]);
+}
+
+#[test]
+fn a_flow_does_not_join_itself_unseen() {
+    let twice = |inputs: Inputs, (): ()| inputs.items::<(u8, u8)>("one").join(inputs.items::<(u8, u8)>("one"));
+    let error = TypedProgram::new("p", twice).unwrap().prepare(&Params::default()).unwrap_err();
+    assert_eq!(error, ProgramError::InputOfBoth { operator: "join" });
+    let counted = |inputs: Inputs, (): ()| inputs.items::<u8>("one").counts().join(inputs.items::<(u8, u8)>("two"));
+    let error = TypedProgram::new("p", counted).unwrap().prepare(&Params::default()).unwrap_err();
+    assert_eq!(error, ProgramError::NeedsExchange { operator: "join" });
+}
