@@ -17,6 +17,7 @@ use crate::format::{Format, count_rows, write_row, write_rows};
 use crate::gather::Mapped;
 use crate::merger::Merger;
 use crate::plan::StagePlan;
+use crate::routed::Side;
 use crate::seam::Stage;
 use crate::stage::{Body, StageOf, rows::Rows};
 
@@ -29,14 +30,16 @@ pub(crate) type Taking = Arc<dyn Fn(u16) -> bool + Send + Sync>;
 /// A flow that has been ended: items of `U`, and `O` as the result of the program.
 #[expect(unnameable_types, reason = "the engine's own: users see it in hidden methods only")]
 pub struct Built<U, O> {
-    /// The stages, in order: the first one runs on workers, those behind it on the master.
+    /// The stages, each behind those whose items enter it. Those that read the source run on workers, the others on the master.
     pub(crate) stages: Vec<StagePlan>,
-    /// The first stage.
+    /// What runs on workers.
     pub(crate) stage: Arc<dyn Stage>,
     pub(crate) takes: Taking,
     pub(crate) merger: MergerFactory<O>,
-    /// Merges to the items that the flow ends in; none where segments hold final items themselves.
-    pub(crate) items: Option<MergerFactory<Vec<U>>>,
+    /// Merges to the items that the flow ends in.
+    pub(crate) items: MergerFactory<Vec<U>>,
+    /// Whether segments hold final items themselves, which only have to be joined.
+    pub(crate) is_final: bool,
     pub(crate) view: View<O>,
 }
 
@@ -98,13 +101,25 @@ impl<U: 'static, O: 'static> Built<U, O> {
             let f = Arc::clone(&f);
             Box::new(Mapped::new(merger(), move |merged| Ok(f(merged))))
         });
-        let items = Some(as_items(&merger, into_items));
-        Built { stages: self.stages, stage: self.stage, takes: self.takes, merger, items, view }
+        let items = items_merger(&merger, into_items);
+        Built { stages: self.stages, stage: self.stage, takes: self.takes, merger, items, is_final: false, view }
+    }
+
+    /// The same flow, with its items as the result.
+    pub(crate) fn into_items(self) -> Built<U, Vec<U>>
+    where
+        U: Serialize,
+    {
+        let Self { stages, stage, takes, items, is_final, .. } = self;
+        Built { stages, stage, takes, merger: Arc::clone(&items), items, is_final, view: View::plain() }
     }
 }
 
 /// A merger of a result as one of its items.
-fn as_items<U: 'static, O: 'static>(merger: &MergerFactory<O>, into_items: fn(O) -> Vec<U>) -> MergerFactory<Vec<U>> {
+fn items_merger<U: 'static, O: 'static>(
+    merger: &MergerFactory<O>,
+    into_items: fn(O) -> Vec<U>,
+) -> MergerFactory<Vec<U>> {
     let merger = Arc::clone(merger);
     Arc::new(move || Box::new(Mapped::new(merger(), move |merged| Ok::<_, MergeError>(into_items(merged)))))
 }
@@ -132,19 +147,24 @@ pub(crate) fn assemble<U: 'static, B: Body>(
 ) -> Result<Built<U, B::Whole>, ProgramError> {
     let operators = outline.operator_plans();
     let ends_in = outline.operators.last().map_or("gathered", |&(name, _)| name);
-    let mut plan = StagePlan { id: StageId(0), item: outline.item.to_owned(), operators, combines: B::COMBINES };
-    let body = Arc::new(StageOf(body));
-    let Some(upstream) = outline.upstream.transpose()? else {
-        let taking = Arc::clone(&body);
-        let takes: Taking = Arc::new(move |input| taking.0.takes(input));
-        let items = (!B::FINAL).then(|| as_items(&merger, into_items));
-        return Ok(Built { stages: vec![plan], stage: body, takes, merger, items, view });
+    let upstream = outline.upstream.transpose()?;
+    let (mut stages, from) = match &upstream {
+        Some(upstream) => (upstream.stages.clone(), upstream.from.clone()),
+        None => (Vec::new(), Vec::new()),
     };
-    let mut stages = upstream.stages.clone();
-    plan.id = StageId(u16::try_from(stages.len()).map_err(|_| ProgramError::TooManyStages { limit: u16::MAX })?);
-    stages.push(plan);
-    let merger = upstream.then(&body, ends_in);
-    let items = Some(as_items(&merger, into_items));
-    let (stage, takes) = (Arc::clone(&upstream.stage), Arc::clone(&upstream.takes));
-    Ok(Built { stages, stage, takes, merger, items, view })
+    let id = StageId(u16::try_from(stages.len()).map_err(|_| ProgramError::TooManyStages { limit: u16::MAX })?);
+    stages.push(StagePlan { id, from, item: outline.item.to_owned(), operators, combines: B::COMBINES });
+    let body = Arc::new(StageOf(body));
+    let (stage, takes, merger): (Arc<dyn Stage>, Taking, _) = match &upstream {
+        Some(upstream) => {
+            let Side { stage, takes } = upstream.on_workers.clone();
+            (stage, takes, upstream.then(&body, ends_in))
+        }
+        None => {
+            let taking = Arc::clone(&body);
+            (body, Arc::new(move |input| taking.0.takes(input)), merger)
+        }
+    };
+    let items = items_merger(&merger, into_items);
+    Ok(Built { stages, stage, takes, merger, items, is_final: B::FINAL && upstream.is_none(), view })
 }

@@ -111,10 +111,14 @@ impl Outline {
     /// That of two chains which `operator` joins. Items of both have to meet: those that a global reduction has gathered on the
     /// master and those that are still read on workers do not.
     pub(crate) fn with(mut self, other: Self, operator: &'static str) -> Self {
-        self.operators.push((operator, other.item));
+        self.operators.push(("with", other.item));
         self.operators.extend(other.operators);
-        let upstream = self.upstream.or(other.upstream);
-        self.upstream = upstream.map(|upstream| upstream.and(Err(ProgramError::NeedsExchange { operator })));
+        self.upstream = match (self.upstream, other.upstream) {
+            (None, None) => None,
+            (Some(Err(error)), _) | (_, Some(Err(error))) => Some(Err(error)),
+            (Some(Ok(left)), Some(Ok(right))) => Some(Upstream::both(&left, &right, operator).map(Arc::new)),
+            (Some(_), None) | (None, Some(_)) => Some(Err(ProgramError::NeedsExchange { operator })),
+        };
         self
     }
 

@@ -1,6 +1,6 @@
 //! [`Input`]: the beginning of a stage, which reads a chunk whatever it is made of.
 
-use std::any::{TypeId, type_name};
+use std::any::{Any, TypeId, type_name};
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use serde::Deserialize;
 use crate::built::{self, Built};
 use crate::chain::{Chain, Data, Outline, cast, is_text, sealed};
 use crate::error::ProgramError;
-use crate::gather::{Gathered, Upstream};
+use crate::gather::Upstream;
 use crate::run::ChunkRun;
 use crate::source::{Blocks, Feed};
 use crate::text::{ByteKey, Span, Text, fold_spans};
@@ -135,8 +135,7 @@ impl<T: Data> Chain for Input<T> {
 
     fn outline(&self) -> Outline {
         let upstream = self.behind.as_ref().map(|built| match built {
-            // Items that are final in their segments are joined before anything runs behind them.
-            Ok(built) => Ok(Arc::new(Upstream::of(built, built.items.clone().unwrap_or(Arc::clone(&built.merger))))),
+            Ok(built) => Ok(Arc::new(Upstream::of(built))),
             Err(error) => Err(error.clone()),
         });
         Outline { item: type_name::<T>(), operators: Vec::new(), upstream }
@@ -154,7 +153,7 @@ impl<T: Data> Chain for Input<T> {
 #[inline]
 pub(crate) fn each_gathered<A, T: 'static>(
     run: &ChunkRun<'_>,
-    items: Gathered,
+    items: Box<dyn Any + Send>,
     acc: A,
     mut f: impl FnMut(A, T) -> A,
 ) -> A {

@@ -131,9 +131,9 @@ impl<C: Chain<Item: Key>> Body for Counts<C> {
         table.encode()
     }
 
-    fn whole(&self, run: &ChunkRun<'_>) -> Result<Self::Whole, CodecError> {
+    fn whole(&self, runs: &[ChunkRun<'_>]) -> Result<Self::Whole, CodecError> {
         let mut table = self.start();
-        self.fold(run, &mut table);
+        runs.iter().for_each(|run| self.fold(run, &mut table));
         table.into_entries()
     }
 }
@@ -177,9 +177,9 @@ where
         table.encode()
     }
 
-    fn whole(&self, run: &ChunkRun<'_>) -> Result<Self::Whole, CodecError> {
+    fn whole(&self, runs: &[ChunkRun<'_>]) -> Result<Self::Whole, CodecError> {
         let mut table = self.start();
-        self.fold(run, &mut table);
+        runs.iter().for_each(|run| self.fold(run, &mut table));
         table.into_entries()
     }
 }

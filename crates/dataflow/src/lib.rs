@@ -30,6 +30,7 @@ pub mod params;
 pub mod plan;
 pub mod program;
 mod reduction;
+mod routed;
 mod run;
 pub mod seam;
 mod sequence;

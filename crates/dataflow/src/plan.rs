@@ -31,6 +31,8 @@ pub struct Plan {
 pub struct StagePlan {
     /// Its index in the plan.
     pub id: StageId,
+    /// The stages whose items enter it, gathered on the master, where it runs; none where it reads the source on workers.
+    pub from: Vec<StageId>,
     /// What enters it.
     pub item: String,
     /// Its operators, in order.
@@ -76,15 +78,11 @@ impl ExchangeKind {
 }
 
 impl Plan {
-    /// The plan of a flow whose first stage runs on workers and is gathered on the master, where the others run.
+    /// The plan of stages of which those that read the source run on workers and are gathered on the master.
     pub(crate) fn gathered(program: &str, params: &Params, inputs: Vec<String>, stages: Vec<StagePlan>) -> Self {
-        let exchanges = vec![ExchangePlan { from: StageId(0), kind: ExchangeKind::Gather }];
+        let on_workers = stages.iter().filter(|stage| stage.from.is_empty());
+        let exchanges = on_workers.map(|stage| ExchangePlan { from: stage.id, kind: ExchangeKind::Gather }).collect();
         Self { program: program.to_owned(), params: params.to_pairs(), inputs, stages, exchanges }
-    }
-
-    /// Whether the stage runs on the master, behind a gather.
-    fn is_gathered(&self, stage: &StagePlan) -> bool {
-        self.exchanges.iter().any(|exchange| exchange.kind == ExchangeKind::Gather && exchange.from < stage.id)
     }
 
     /// A digest of the whole plan: the name, the parameters, and each operator with its types. The same in every build.
@@ -115,6 +113,9 @@ impl Plan {
         }
         for stage in &self.stages {
             fact("stage", &[&stage.id.0.to_string(), &stage.item, if stage.combines { "task" } else { "chunk" }]);
+            for from in &stage.from {
+                fact("from", &[&from.0.to_string()]);
+            }
             for operator in &stage.operators {
                 fact("operator", &[&operator.name, &operator.output]);
             }
@@ -147,10 +148,11 @@ impl Plan {
             line(&mut text, format_args!("input {index}: {input}"));
         }
         for stage in &self.stages {
-            let (runs, source) = match (self.is_gathered(stage), stage.combines) {
-                (true, _) => ("on the master", "gathered"),
-                (false, true) => ("one result a task", "source"),
-                (false, false) => ("one result a chunk", "source"),
+            let from: Vec<String> = stage.from.iter().map(|from| from.0.to_string()).collect();
+            let (runs, source) = match (from.as_slice(), stage.combines) {
+                ([], true) => ("one result a task".to_owned(), "source"),
+                ([], false) => ("one result a chunk".to_owned(), "source"),
+                (from, _) => (format!("on the master, behind {}", from.join(" and ")), "gathered"),
             };
             line(&mut text, format_args!("stage {}, {runs}", stage.id.0));
             line(&mut text, format_args!("  {source:<20} {}", short(&stage.item)));
@@ -199,17 +201,24 @@ mod tests {
     fn plan() -> Plan {
         let params = Params::from_pairs([("top", "5")]).unwrap();
         let operator = OperatorPlan { name: "counts".into(), output: "(a::b::Text, u64)".into() };
-        let stage = StagePlan { id: StageId(0), item: "a::Text".into(), operators: vec![operator], combines: true };
+        let stage = StagePlan {
+            id: StageId(0),
+            from: Vec::new(),
+            item: "a::Text".into(),
+            operators: vec![operator],
+            combines: true,
+        };
         Plan::gathered("words", &params, vec!["left".into()], vec![stage])
     }
 
     #[test]
     fn the_digest_is_pinned_and_sees_every_part() {
         assert_eq!(plan().digest(), 0x5efb_477a_20d6_8034, "{:#x}", plan().digest());
-        let changes: [fn(&mut Plan); 7] = [
+        let changes: [fn(&mut Plan); 8] = [
             |plan| plan.program.push('x'),
             |plan| plan.params[0].1.push('x'),
             |plan| plan.inputs[0].push('x'),
+            |plan| plan.stages[0].from.push(StageId(0)),
             |plan| plan.stages[0].item.push('x'),
             |plan| plan.stages[0].operators[0].name.push('x'),
             |plan| plan.stages[0].operators[0].output.push('x'),

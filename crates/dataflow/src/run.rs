@@ -115,6 +115,11 @@ impl<'a> ChunkRun<'a> {
         }
     }
 
+    /// Whether the feed has been taken.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.feed.borrow().is_none()
+    }
+
     /// The feed, once.
     pub(crate) fn take_feed(&self) -> Option<Feed> {
         self.feed.borrow_mut().take()

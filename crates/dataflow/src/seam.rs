@@ -38,7 +38,7 @@ pub trait Program: Send + Sync + Debug + 'static {
 pub struct Prepared {
     /// Stages joined by exchanges.
     pub plan: Plan,
-    /// Those stages of the plan that run on workers, by index.
+    /// What runs on workers, by [`Stage::id`]. Stages of the plan that run side by side over different inputs are one of them.
     pub stages: Vec<Arc<dyn Stage>>,
     /// Starts the aggregate of a step on the master.
     pub aggregator: AggregatorFactory,

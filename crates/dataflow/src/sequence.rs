@@ -7,36 +7,44 @@ use crate::chain::{Chain, Data, Outline, sealed};
 use crate::error::ProgramError;
 use crate::run::ChunkRun;
 
-/// The items of a chain, each with the sequence number of its chunk.
-pub(crate) struct Sequenced<C>(pub(crate) C);
+/// What a function makes of each item of a chain and of the sequence number of its chunk.
+pub(crate) struct Sequenced<C, F> {
+    pub(crate) inner: C,
+    pub(crate) f: F,
+}
 
-impl<C> sealed::Sealed for Sequenced<C> {}
+impl<C, F> sealed::Sealed for Sequenced<C, F> {}
 
-impl<C: Chain> Chain for Sequenced<C> {
-    type Item = (u64, C::Item);
-    type Output = Vec<Self::Item>;
+impl<C, F, U> Chain for Sequenced<C, F>
+where
+    C: Chain,
+    F: Fn(u64, C::Item) -> U + Send + Sync + 'static,
+    U: 'static,
+{
+    type Item = U;
+    type Output = Vec<U>;
 
     #[inline]
     fn fold<A, G>(&self, run: &ChunkRun<'_>, acc: A, mut g: G) -> A
     where
-        G: FnMut(A, Self::Item) -> A,
+        G: FnMut(A, U) -> A,
     {
         let sequence = run.sequence();
-        self.0.fold(run, acc, |acc, item| g(acc, (sequence, item)))
+        self.inner.fold(run, acc, |acc, item| g(acc, (self.f)(sequence, item)))
     }
 
     fn takes(&self, input: u16) -> bool {
-        self.0.takes(input)
+        self.inner.takes(input)
     }
 
     /// No operator of the user's: the plan does not show it.
     fn outline(&self) -> Outline {
-        self.0.outline()
+        self.inner.outline()
     }
 
-    fn build(self) -> Result<Built<Self::Item, Vec<Self::Item>>, ProgramError>
+    fn build(self) -> Result<Built<U, Vec<U>>, ProgramError>
     where
-        Self::Item: Data,
+        U: Data,
     {
         built::rows(self)
     }

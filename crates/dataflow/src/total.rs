@@ -68,10 +68,7 @@ impl<T: Data> Chain for One<T> {
 
     fn outline(&self) -> Outline {
         let upstream = match &self.built {
-            Ok(built) => match &built.items {
-                Some(items) => Ok(Arc::new(Upstream::of(built, Arc::clone(items)))),
-                None => Err(ProgramError::NeedsExchange { operator: self.reduction }),
-            },
+            Ok(built) => Ok(Arc::new(Upstream::of(built))),
             Err(error) => Err(error.clone()),
         };
         Outline { item: type_name::<T>(), operators: Vec::new(), upstream: Some(upstream) }
@@ -140,8 +137,9 @@ impl<C: Chain, R: Totalling<C::Item>> Body for Total<C, R> {
         Ok(encoder.finish())
     }
 
-    fn whole(&self, run: &ChunkRun<'_>) -> Result<R::State, CodecError> {
-        Ok(self.chain.fold(run, self.totalling.start(), |state, item| self.totalling.push(state, item)))
+    fn whole(&self, runs: &[ChunkRun<'_>]) -> Result<R::State, CodecError> {
+        let push = |state, item| self.totalling.push(state, item);
+        Ok(runs.iter().fold(self.totalling.start(), |state, run| self.chain.fold(run, state, push)))
     }
 }
 

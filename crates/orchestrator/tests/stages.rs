@@ -1,5 +1,4 @@
 //! Flows of several stages, over the real shells and the in-memory transport.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 

@@ -8,6 +8,7 @@ use crate::built::{self, Built};
 use crate::chain::{Chain, Data, Outline, sealed};
 use crate::error::ProgramError;
 use crate::flow::Flow;
+use crate::input::Input;
 use crate::keyed::{self, Entries, Key};
 use crate::reduction::Reduction;
 use crate::run::ChunkRun;
@@ -60,17 +61,38 @@ where
     A: Chain<Item = (K, V)>,
     B: Chain<Item = (K, W)>,
 {
-    let sides = Sides { left: left.chain, right: right.chain, operator: name };
-    if sides.share_an_input() {
-        return Err(ProgramError::InputOfBoth { operator: name });
-    }
-    let chain = super::Map::of(Sequenced(sides), |(sequence, (key, side))| (key, (sequence, side)));
-    let entries = keyed::reduced_to::<Shown, _, _, _>(chain, name, Cogrouping(PhantomData))?;
+    let (left, right) = (left.chain, right.chain);
+    let entries = if left.outline().upstream.is_none() && right.outline().upstream.is_none() {
+        grouped::<Shown, _, _, _, _, _>(Sides { left, right, operator: name })?
+    } else {
+        // They meet on the master: what is still read there is gathered before.
+        grouped::<Shown, _, _, _, _, _>(Sides { left: gathered(left), right: gathered(right), operator: name })?
+    };
     let groups = |entries: Vec<(K, State<V, W>)>| {
         let group = |(key, (left, right))| (key, (in_sequence(left), in_sequence(right)));
         entries.into_iter().map(group).collect()
     };
     Ok(entries.ending_in(groups, |groups| groups, keyed::view()))
+}
+
+fn gathered<C: Chain<Item: Data>>(chain: C) -> Input<C::Item> {
+    Input::behind(chain.build().map(Built::into_items))
+}
+
+fn grouped<Shown, K, V, W, A, B>(sides: Sides<A, B>) -> Result<Entries<K, State<V, W>>, ProgramError>
+where
+    K: Key,
+    V: Data,
+    W: Data,
+    A: Chain<Item = (K, V)>,
+    B: Chain<Item = (K, W)>,
+{
+    let operator = sides.operator;
+    if sides.share_an_input() {
+        return Err(ProgramError::InputOfBoth { operator });
+    }
+    let chain = Sequenced { inner: sides, f: |sequence, (key, side)| (key, (sequence, side)) };
+    keyed::reduced_to::<Shown, _, _, _>(chain, operator, Cogrouping(PhantomData))
 }
 
 /// What is kept of a key.

@@ -102,11 +102,9 @@ fn groups<K: Ord, V>(pairs: impl IntoIterator<Item = (K, V)>) -> BTreeMap<K, Vec
     groups
 }
 
-/// What a full join gives.
-type Joined = (u8, (Option<u16>, Option<u32>));
-
 /// As SQL has it: every pair of a key, or none beside what is alone.
-fn full_join(left: &[(u8, u16)], right: &[(u8, u32)]) -> Vec<Joined> {
+#[expect(clippy::type_complexity, reason = "an alias would hide what it gives")]
+fn full_join<V: Copy, W: Copy>(left: &[(u8, V)], right: &[(u8, W)]) -> Vec<(u8, (Option<V>, Option<W>))> {
     fn of<V: Copy>(pairs: &[(u8, V)], key: u8) -> Vec<Option<V>> {
         let values: Vec<_> = pairs.iter().filter(|pair| pair.0 == key).map(|pair| Some(pair.1)).collect();
         if values.is_empty() { vec![None] } else { values }
@@ -209,6 +207,39 @@ proptest! {
         prop_assert_eq!(run_two(|a, b| a.cogroup(b), &left, &right, &how), both.into_iter().collect::<Vec<_>>());
     }
 
+    /// What has been merged meets on the master: with what is still read, and with what else has been merged.
+    #[test]
+    fn reduced_flows_meet_on_the_master(
+        left in vec((0_u8..9, 0_u16..900), 0..20),
+        right in vec((3_u8..12, any::<u32>()), 0..20),
+        how in how(),
+    ) {
+        let sums: Vec<(u8, u16)> = groups(left.clone()).into_iter().map(|(key, all)| (key, all.iter().sum())).collect();
+        let counts: Vec<(u8, u64)> = groups(right.clone()).into_iter().map(|(key, all)| (key, all.len() as u64)).collect();
+        let full = full_join(&sums, &right);
+        prop_assert_eq!(run_two(|a, b| a.sum_by_key().full_join(b), &left, &right, &how), full);
+        let even: Vec<_> = right.iter().copied().filter(|(_, n)| n % 2 == 0).collect();
+        let rights: Vec<_> = full_join(&sums, &even).into_iter().filter_map(|(key, (a, b))| Some((key, (a, b?)))).collect();
+        let joined = run_two(|a, b| a.sum_by_key().right_join(b.filter(|(_, n)| n % 2 == 0)), &left, &right, &how);
+        prop_assert_eq!(joined, rights);
+        let swapped: Vec<_> = full_join(&left, &counts);
+        let joined = run_two(|a, b| a.full_join(b.map(|(key, _)| key).counts()), &left, &right, &how);
+        prop_assert_eq!(joined, swapped);
+        let both: Vec<_> =
+            full_join(&sums, &counts).into_iter().filter_map(|(key, (a, b))| Some((key, (a?, b?)))).collect();
+        let joined = run_two(|a, b| a.sum_by_key().join(b.map(|(key, _)| key).counts()), &left, &right, &how);
+        prop_assert_eq!(joined, both);
+        let merged: Vec<(u8, u64)> = groups(sums.into_iter().map(|(key, sum)| (key, u64::from(sum))).chain(counts))
+            .into_iter()
+            .map(|(key, all)| (key, all.iter().sum()))
+            .collect();
+        let flow = |a: Flow<(u8, u16)>, b: Flow<(u8, u32)>| {
+            let sums = a.sum_by_key().map(|(key, sum)| (key, u64::from(sum)));
+            sums.merge(b.map(|(key, _)| key).counts()).sum_by_key().sort()
+        };
+        prop_assert_eq!(run_two(flow, &left, &right, &how), merged);
+    }
+
     /// Behind each other: what a stage on the master gives does not depend on how the one before it was cut either.
     #[test]
     fn stages_behind_each_other(items in vec(0_u16..400, 0..60), how in how()) {
@@ -245,7 +276,40 @@ fn a_flow_does_not_join_itself_unseen() {
     let twice = |inputs: Inputs, (): ()| inputs.items::<(u8, u8)>("one").join(inputs.items::<(u8, u8)>("one"));
     let error = TypedProgram::new("p", twice).unwrap().prepare(&Params::default()).unwrap_err();
     assert_eq!(error, ProgramError::InputOfBoth { operator: "join" });
-    let counted = |inputs: Inputs, (): ()| inputs.items::<u8>("one").counts().join(inputs.items::<(u8, u8)>("two"));
-    let error = TypedProgram::new("p", counted).unwrap().prepare(&Params::default()).unwrap_err();
-    assert_eq!(error, ProgramError::NeedsExchange { operator: "join" });
+    let merged = |inputs: Inputs, (): ()| {
+        let sums = inputs.items::<(u8, u64)>("one").sum_by_key();
+        sums.merge(inputs.items::<u8>("one").counts()).count()
+    };
+    let error = TypedProgram::new("p", merged).unwrap().prepare(&Params::default()).unwrap_err();
+    assert_eq!(error, ProgramError::InputOfBoth { operator: "merge" });
+}
+
+/// A join of a join: stages are numbered in the order in which they can run, and each names those that it reads.
+#[test]
+fn joins_of_joins_are_one_plan() {
+    let flow = |inputs: Inputs, (): ()| {
+        let sizes = inputs.items::<(char, u32)>("sizes").sum_by_key();
+        let names = inputs.items::<(char, String)>("names");
+        let kinds = inputs.items::<(char, u8)>("kinds").uniq();
+        names
+            .join(sizes)
+            .join(kinds)
+            .map(|(kind, ((name, size), n))| (kind, (name, size + u32::from(n))))
+            .group_by_key()
+    };
+    let prepared = TypedProgram::new("p", flow).unwrap().prepare(&Params::default()).unwrap();
+    let plan = &prepared.plan;
+    let stages: Vec<_> =
+        plan.stages.iter().map(|it| (it.id.0, it.from.iter().map(|id| id.0).collect::<Vec<_>>())).collect();
+    assert_eq!(stages, [(0, vec![]), (1, vec![]), (2, vec![0, 1]), (3, vec![]), (4, vec![2, 3]), (5, vec![4])]);
+    assert_eq!(plan.exchanges.iter().map(|it| it.from.0).collect::<Vec<_>>(), [0, 1, 3]);
+    assert!(plan.explain().contains("stage 4, on the master, behind 2 and 3\n"), "{}", plan.explain());
+    assert_eq!(plan.inputs, ["sizes", "names", "kinds"]);
+    let sizes = chunks(0, 0, 1, &[('x', 7_u32), ('y', 1), ('x', 3)]);
+    let names = chunks(1, 3, 1, &[('x', "a".to_owned()), ('x', "b".to_owned()), ('z', "c".to_owned())]);
+    let kinds = chunks(2, 6, 1, &[('x', 1_u8), ('x', 1)]);
+    let all: Vec<_> = [sizes, names, kinds].concat();
+    let how = How { size: 1, order: vec![3, 1, 4, 1, 5, 9, 2, 6], restart: 2 };
+    let expected = [('x', vec![("a".to_owned(), 11), ("b".to_owned(), 11)])];
+    assert_eq!(run_chunks(flow, all, &how), expected);
 }

@@ -2,7 +2,6 @@
 
 use std::marker::PhantomData;
 
-use super::Map;
 use crate::chain::{Chain, Data};
 use crate::flow::Flow;
 use crate::keyed::{self, Key};
@@ -30,7 +29,7 @@ impl<T: 'static, C: Chain<Item = T>> Flow<T, C> {
         K: Key,
         F: Fn(&T) -> K + Send + Sync + 'static,
     {
-        let chain = Map::of(Sequenced(self.chain), move |(sequence, item)| (key(&item), (sequence, item)));
+        let chain = Sequenced { inner: self.chain, f: move |sequence, item| (key(&item), (sequence, item)) };
         grouped(chain, "group_by")
     }
 }
@@ -51,7 +50,7 @@ impl<K: 'static, V: 'static, C: Chain<Item = (K, V)>> Flow<(K, V), C> {
         K: Key,
         V: Data,
     {
-        let chain = Map::of(Sequenced(self.chain), |(sequence, (key, value))| (key, (sequence, value)));
+        let chain = Sequenced { inner: self.chain, f: |sequence, (key, value)| (key, (sequence, value)) };
         grouped(chain, "group_by_key")
     }
 }

@@ -10,12 +10,6 @@ link_type! {
     Map, "Map"
 }
 
-impl<C, F> Map<C, F> {
-    pub(crate) const fn of(inner: C, f: F) -> Self {
-        Self { inner, f }
-    }
-}
-
 impl<T, C: Chain<Item = T>> Flow<T, C> {
     /// Makes another item of each.
     ///

@@ -130,8 +130,8 @@ where
         Ok(encoder.finish())
     }
 
-    fn whole(&self, run: &ChunkRun<'_>) -> Result<Self::Whole, CodecError> {
-        let mut items = self.chain.fold(run, Vec::new(), pushed);
+    fn whole(&self, runs: &[ChunkRun<'_>]) -> Result<Self::Whole, CodecError> {
+        let mut items = runs.iter().fold(Vec::new(), |items, run| self.chain.fold(run, items, pushed));
         items.sort_by(self.compare.as_ref());
         Ok(items)
     }

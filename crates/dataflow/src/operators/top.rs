@@ -79,7 +79,7 @@ impl<T: 'static, C: Chain<Item = T>> Flow<T, C> {
         T: Data,
     {
         let few = Few { n: 1, compare: Arc::new(|_: &T, _: &T| Ordering::Equal) };
-        let kept = total(Sequenced(self.chain), "first", few).into_built();
+        let kept = total(sequenced(self.chain), "first", few).into_built();
         Flow::of(One::ending(
             "first",
             kept.map(|kept| {
@@ -98,11 +98,15 @@ where
 {
     let few = Few { n, compare: Arc::new(compare) };
     let at_end = Few { n, compare: Arc::clone(&few.compare) };
-    let kept = total(Sequenced(chain), name, few).into_built();
+    let kept = total(sequenced(chain), name, few).into_built();
     Flow::behind(kept.map(|kept| {
         let items = move |kept: Vec<(u64, T)>| at_end.best(kept).into_iter().map(|(_, item)| item).collect();
         kept.shown_as::<T>().ending_in(items, |items| items, View::plain())
     }))
+}
+
+fn sequenced<C: Chain>(inner: C) -> impl Chain<Item = (u64, C::Item)> {
+    Sequenced { inner, f: |sequence, item| (sequence, item) }
 }
 
 /// Keeps the first `n` items in an order, and where that says nothing in source order.

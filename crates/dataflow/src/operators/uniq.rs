@@ -2,7 +2,6 @@
 
 use std::marker::PhantomData;
 
-use super::Map;
 use crate::built::View;
 use crate::chain::{Chain, Data};
 use crate::flow::{Flow, Single};
@@ -50,7 +49,7 @@ impl<T: 'static, C: Chain<Item = T>> Flow<T, C> {
         K: Key,
         F: Fn(&T) -> K + Send + Sync + 'static,
     {
-        let chain = Map::of(Sequenced(self.chain), move |(sequence, item)| (key(&item), (sequence, item)));
+        let chain = Sequenced { inner: self.chain, f: move |sequence, item| (key(&item), (sequence, item)) };
         let entries = keyed::reduced_to::<T, _, _, _>(chain, "uniq_by", Earliest(PhantomData));
         Flow::behind(entries.map(|entries| {
             let items = |entries: Vec<(K, (u64, T))>| entries.into_iter().map(|(_, (_, item))| item).collect();

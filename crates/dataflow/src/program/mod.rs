@@ -185,12 +185,14 @@ where
     U: Data,
     A: Aggregate<Item = U>,
 {
-    let Built { stages, stage, takes, items, .. } = built;
-    let merger: MergerFactory<A::Output> = match items.clone() {
-        Some(items) => Arc::new(move || Box::new(Following { aggregate: Arc::clone(&aggregate), items: items() })),
-        None => Arc::new(move || Box::new(Aggregating::<A>::new(Arc::clone(&aggregate)))),
+    let Built { stages, stage, takes, items, is_final, .. } = built;
+    let of_items = Arc::clone(&items);
+    let merger: MergerFactory<A::Output> = if is_final {
+        Arc::new(move || Box::new(Aggregating::<A>::new(Arc::clone(&aggregate))))
+    } else {
+        Arc::new(move || Box::new(Following { aggregate: Arc::clone(&aggregate), items: of_items() }))
     };
-    Built { stages, stage, takes, merger, items, view: View::plain() }
+    Built { stages, stage, takes, merger, items, is_final, view: View::plain() }
 }
 
 impl<T: 'static, U: Data, O: Send + 'static> Program for TypedProgram<T, U, O> {

@@ -73,7 +73,7 @@ fn operators_behind_a_global_reduction_are_a_stage_of_their_own() {
     let program = program.unwrap();
     let plan = prepare(&program).plan;
     let explained = "program p\nstage 0, one result a task\n  source               Text\n  words                Text\n  \
-                     counts               (Text, u64)\nexchange: gather\nstage 1, on the master\n  \
+                     counts               (Text, u64)\nexchange: gather\nstage 1, on the master, behind 0\n  \
                      gathered             (Text, u64)\n  filter               (Text, u64)\n  \
                      map                  (u64, Text)\n  counts               ((u64, Text), u64)\n";
     assert_eq!(plan.explain(), explained);

@@ -55,8 +55,8 @@ pub(crate) trait Body: Send + Sync + 'static {
     /// Encodes the output, and counts its rows.
     fn encode(&self, partial: Self::Partial) -> Result<(u64, Bytes), CodecError>;
 
-    /// Takes in the one chunk that there is, and gives the output. A failure is left with `run`.
-    fn whole(&self, run: &ChunkRun<'_>) -> Result<Self::Whole, CodecError>;
+    /// Takes in all the chunks that there are, and gives the output. A failure is left with its run.
+    fn whole(&self, runs: &[ChunkRun<'_>]) -> Result<Self::Whole, CodecError>;
 }
 
 /// A [`Body`] as the rest of the engine sees it.
@@ -110,19 +110,27 @@ impl<B: Body> StageOf<B> {
         let nobody = Attempt { epoch: 0, number: 0 };
         let context = TaskContext { stop: Arc::default(), progress: Arc::default(), attempt: nobody, max_skips: 0 };
         let skips = Skips::default();
-        let run = ChunkRun::new(&context, &skips, (NO_RECEIPT, 0), Feed::Gathered(items));
-        let whole = catch_unwind(AssertUnwindSafe(|| self.0.whole(&run)));
+        let runs: Vec<_> = (0..)
+            .zip(items)
+            .map(|(sequence, (input, items))| {
+                let receipt = ReceiptId { sequence, ..NO_RECEIPT };
+                ChunkRun::new(&context, &skips, (receipt, input), Feed::Gathered(items))
+            })
+            .collect();
+        let whole = catch_unwind(AssertUnwindSafe(|| self.0.whole(&runs)));
         let failed = |item, message| MergeError::Stage { ends_in, item, message };
-        match (whole, run.take_failure()) {
-            (Err(payload), _) => Err(failed(Some(run.position()), panic_message(payload.as_ref()))),
-            (Ok(_), Some(ChunkFailure::Failed { item, message, .. })) => Err(failed(item, message)),
-            (Ok(_), Some(ChunkFailure::TooManySkips | ChunkFailure::Stopped)) => {
-                let first = skips.first();
-                let message =
-                    first.as_ref().map_or_else(String::new, |first| format!("cannot be skipped here: {}", first.error));
-                Err(failed(first.map(|first| first.item), message))
+        let whole = whole.map_err(|payload| {
+            // Of several, the last one that has begun.
+            let at = runs.iter().rev().find(|run| run.has_begun()).map(ChunkRun::position);
+            failed(at, panic_message(payload.as_ref()))
+        })?;
+        match runs.iter().find_map(ChunkRun::take_failure) {
+            None => whole.map_err(|source| MergeError::Encode { source }),
+            Some(ChunkFailure::Failed { item, message, .. }) => Err(failed(item, message)),
+            Some(ChunkFailure::TooManySkips | ChunkFailure::Stopped) => {
+                let (item, error) = skips.first().map(|first| (first.item, first.error)).unzip();
+                Err(failed(item, format!("cannot be skipped here: {}", error.unwrap_or_default())))
             }
-            (Ok(whole), None) => whole.map_err(|source| MergeError::Encode { source }),
         }
     }
 

@@ -46,8 +46,8 @@ impl<C: Chain<Item: Data>> Body for Rows<C> {
         Ok(partial.finish())
     }
 
-    fn whole(&self, run: &ChunkRun<'_>) -> Result<Self::Whole, CodecError> {
-        Ok(self.0.fold(run, Vec::new(), pushed))
+    fn whole(&self, runs: &[ChunkRun<'_>]) -> Result<Self::Whole, CodecError> {
+        Ok(runs.iter().fold(Vec::new(), |items, run| self.0.fold(run, items, pushed)))
     }
 }
 

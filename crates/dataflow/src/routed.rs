@@ -1,0 +1,117 @@
+//! Two stages side by side on the workers: what two flows do before they are joined on the master.
+//!
+//! ```text
+//! segment:  side: u8 = 0 (left) or 1 (right) | what that side's stage has given
+//! ```
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use elastic_flow_receipt::StageId;
+use elastic_flow_wire::message::{Segment, TaskChunk, digest};
+use elastic_flow_wire::{CodecError, decode, encode_to_vec};
+
+use crate::built::Taking;
+use crate::error::MergeError;
+use crate::gather::Gathered;
+use crate::merger::Merger;
+use crate::seam::{Stage, TaskContext, TaskFailure, TaskOutput};
+
+const LEFT: u8 = 0;
+const RIGHT: u8 = 1;
+
+/// A stage and the inputs that it takes.
+#[derive(Clone)]
+pub(crate) struct Side {
+    pub(crate) stage: Arc<dyn Stage>,
+    pub(crate) takes: Taking,
+}
+
+/// Each chunk goes through the stage that takes its input.
+pub(crate) struct Routed {
+    pub(crate) left: Side,
+    pub(crate) right: Side,
+}
+
+impl fmt::Debug for Routed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Routed").field("left", &self.left.stage).field("right", &self.right.stage).finish()
+    }
+}
+
+impl Stage for Routed {
+    fn id(&self) -> StageId {
+        StageId(0)
+    }
+
+    fn run(&self, chunks: &[TaskChunk], context: &TaskContext) -> Result<TaskOutput, TaskFailure> {
+        let is_left = |chunk: &TaskChunk| (self.left.takes)(chunk.input);
+        let (left, right): (Vec<_>, Vec<_>) = chunks.iter().cloned().partition(is_left);
+        let mut outputs = Vec::with_capacity(2);
+        for (tag, side, chunks) in [(LEFT, &self.left, left), (RIGHT, &self.right, right)] {
+            if !chunks.is_empty() {
+                outputs.push(tagged(tag, side.stage.run(&chunks, context)?));
+            }
+        }
+        let mut all = TaskOutput { chunks: Vec::new(), segments: Vec::new(), skips: Vec::new() };
+        for output in outputs {
+            all.chunks.extend(output.chunks);
+            all.segments.extend(output.segments);
+            all.skips.extend(output.skips);
+        }
+        // In the order of the task.
+        all.chunks.sort_by_key(|read| chunks.iter().position(|chunk| chunk.receipt == read.receipt));
+        Ok(all)
+    }
+}
+
+fn tagged(side: u8, mut output: TaskOutput) -> TaskOutput {
+    for segment in &mut output.segments {
+        let mut body = BytesMut::with_capacity(segment.body.len() + 1);
+        body.put_u8(side);
+        body.put_slice(&segment.body);
+        segment.body = body.freeze();
+        segment.digest = digest(&segment.body);
+    }
+    output
+}
+
+/// Merges what [`Routed`] gives.
+pub(crate) struct BothSides {
+    pub(crate) left: Box<dyn Merger<Gathered>>,
+    pub(crate) right: Box<dyn Merger<Gathered>>,
+}
+
+impl Merger<Gathered> for BothSides {
+    fn merge(&mut self, segment: &Segment) -> Result<(), MergeError> {
+        let mut inner = segment.clone();
+        let side = if inner.body.is_empty() { None } else { Some(inner.body.split_to(1)) };
+        match side.as_deref() {
+            Some([LEFT]) => self.left.merge(&inner),
+            Some([RIGHT]) => self.right.merge(&inner),
+            _ => {
+                let source = CodecError::Cut { missing_bytes: 1 };
+                Err(MergeError::Segment { receipt: segment.receipt, source })
+            }
+        }
+    }
+
+    fn save(&self) -> Result<Bytes, MergeError> {
+        let sides: (Bytes, Bytes) = (self.left.save()?, self.right.save()?);
+        let saved = encode_to_vec(&(sides.0.as_ref(), sides.1.as_ref()));
+        saved.map(Bytes::from).map_err(|source| MergeError::Encode { source })
+    }
+
+    fn restore(&mut self, saved: &[u8]) -> Result<(), MergeError> {
+        let (left, right): (Vec<u8>, Vec<u8>) = decode(saved).map_err(|source| MergeError::Saved { source })?;
+        self.left.restore(&left)?;
+        self.right.restore(&right)
+    }
+
+    fn finish(self: Box<Self>) -> Result<Gathered, MergeError> {
+        let mut items = self.left.finish()?;
+        items.extend(self.right.finish()?);
+        Ok(items)
+    }
+}
