@@ -4,7 +4,8 @@
 //!
 //! `cargo run --release --example word_count -- run` counts the words of the Rust sources in the local Cargo registry.
 //! `--input F` counts those of other files, `--output FILE` writes every word with its count, and `--param slow=20ms` sleeps so
-//! long a chunk, for walk-throughs.
+//! long a chunk, for walk-throughs. With `--param exchange=true` the workers exchange what they have counted, so that each of them
+//! adds up the words that fall to it; without, the master adds them up alone.
 
 use std::cmp::Reverse;
 use std::io::{self, Write};
@@ -23,19 +24,25 @@ const SHOWN: usize = 20;
 struct Params {
     /// How long every chunk sleeps first.
     slow: Option<Duration>,
+    /// Whether the workers add up the counts, each for the words that fall to it.
+    exchange: bool,
 }
 
 fn count_words(lines: Flow<Text>, params: Params) -> Flow<(Text, u64)> {
     match params.slow {
-        None => lines.words().to_ascii_lowercase().counts(),
+        None => counts(lines.words().to_ascii_lowercase(), params.exchange),
         Some(slow) => {
             let sleep = move |lines| {
                 thread::sleep(*slow);
                 lines
             };
-            lines.map_batch(usize::MAX, sleep).words().to_ascii_lowercase().counts()
+            counts(lines.map_batch(usize::MAX, sleep).words().to_ascii_lowercase(), params.exchange)
         }
     }
+}
+
+fn counts(words: Flow<Text, impl Chain<Item = Text>>, exchange: bool) -> Flow<(Text, u64)> {
+    if exchange { words.partition().counts() } else { words.counts() }
 }
 
 /// All counts, the most frequent first, equal ones by their bytes.

@@ -41,6 +41,7 @@ fn run(prepared: &Prepared, chunk: &TaskChunk) -> TaskOutput {
         progress: Arc::default(),
         attempt: Attempt { epoch: 1, number: 1 },
         max_skips: 0,
+        partitions: 0,
     };
     prepared.stages.first().unwrap().run(std::slice::from_ref(chunk), &context).unwrap()
 }

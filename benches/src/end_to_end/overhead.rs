@@ -151,6 +151,7 @@ fn segment_of(text: &str, chunk_bytes: u64) -> anyhow::Result<Vec<u8>> {
         progress: Arc::default(),
         attempt: Attempt { epoch: 1, number: 1 },
         max_skips: 0,
+        partitions: 0,
     };
     let output =
         stage.run(&[chunk], &context).map_err(|failure| anyhow::anyhow!("the word count failed: {failure:?}"))?;

@@ -82,6 +82,13 @@ pub const SERIES: &[Series] = &[
         "Results that a worker keeps until its master has acknowledged them, in bytes.",
     )
     .alert_when("it grows for minutes: the master is away, or does not acknowledge."),
+    series(
+        "elastic_flow_parcels_waiting_bytes",
+        Gauge,
+        &[],
+        "Output for an exchange that a worker keeps until the owner of its partition has it, in bytes.",
+    )
+    .alert_when("it stays high: another worker is slow to merge, or cannot be reached."),
     // Transport.
     series(
         "elastic_flow_parcels_total",

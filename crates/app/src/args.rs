@@ -151,7 +151,8 @@ pub(crate) struct Run {
 /// Where a node is found.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Place {
-    /// Where a master takes workers [default: 127.0.0.1:7117]; a worker of this version listens nowhere
+    /// Where a master takes workers [default: 127.0.0.1:7117], or a worker others, for exchanges [default: a port that the system
+    /// chooses]
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<String>,
     /// The address that others are told, if it is another than the one that it listens on or connects from

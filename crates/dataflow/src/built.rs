@@ -16,8 +16,8 @@ use crate::error::{MergeError, ProgramError};
 use crate::format::{Format, count_rows, write_row, write_rows};
 use crate::gather::Mapped;
 use crate::merger::Merger;
+use crate::partitioned::MakeMerging;
 use crate::plan::StagePlan;
-use crate::routed::Side;
 use crate::seam::Stage;
 use crate::stage::{Body, StageOf, rows::Rows};
 
@@ -36,6 +36,10 @@ pub struct Built<U, O> {
     pub(crate) stage: Arc<dyn Stage>,
     pub(crate) takes: Taking,
     pub(crate) merger: MergerFactory<O>,
+    /// Whether the first stage's output is split by key and exchanged between the workers.
+    pub(crate) is_partitioned: bool,
+    /// What the owner of a partition does, behind the exchange.
+    pub(crate) partitioned: Option<MakeMerging>,
     /// Merges to the items that the flow ends in.
     pub(crate) items: MergerFactory<Vec<U>>,
     /// Whether segments hold final items themselves, which only have to be joined.
@@ -78,6 +82,14 @@ impl<U, O> fmt::Debug for Built<U, O> {
 }
 
 impl<U: 'static, O: 'static> Built<U, O> {
+    /// The same flow, where its partitions, if it has any, are what `make` makes.
+    pub(crate) fn exchanged(mut self, make: impl FnOnce() -> MakeMerging) -> Self {
+        if self.is_partitioned && self.partitioned.is_none() {
+            self.partitioned = Some(make());
+        }
+        self
+    }
+
     /// The same flow, where the plan shows items of `Shown` behind the last operator.
     pub(crate) fn shown_as<Shown>(mut self) -> Self {
         if let Some(last) = self.stages.last_mut().and_then(|stage| stage.operators.last_mut()) {
@@ -102,7 +114,17 @@ impl<U: 'static, O: 'static> Built<U, O> {
             Box::new(Mapped::new(merger(), move |merged| Ok(f(merged))))
         });
         let items = items_merger(&merger, into_items);
-        Built { stages: self.stages, stage: self.stage, takes: self.takes, merger, items, is_final: false, view }
+        Built {
+            stages: self.stages,
+            stage: self.stage,
+            takes: self.takes,
+            is_partitioned: self.is_partitioned,
+            partitioned: self.partitioned,
+            merger,
+            items,
+            is_final: false,
+            view,
+        }
     }
 
     /// The same flow, with its items as the result.
@@ -110,8 +132,9 @@ impl<U: 'static, O: 'static> Built<U, O> {
     where
         U: Serialize,
     {
-        let Self { stages, stage, takes, items, is_final, .. } = self;
-        Built { stages, stage, takes, merger: Arc::clone(&items), items, is_final, view: View::plain() }
+        let Self { stages, stage, takes, is_partitioned, partitioned, items, is_final, .. } = self;
+        let (merger, view) = (Arc::clone(&items), View::plain());
+        Built { stages, stage, takes, is_partitioned, partitioned, merger, items, is_final, view }
     }
 }
 
@@ -148,6 +171,9 @@ pub(crate) fn assemble<U: 'static, B: Body>(
     let operators = outline.operator_plans();
     let ends_in = outline.operators.last().map_or("gathered", |&(name, _)| name);
     let upstream = outline.upstream.transpose()?;
+    if outline.is_partitioned && (!B::BY_KEY || upstream.is_some()) {
+        return Err(ProgramError::NotByKey { operator: ends_in });
+    }
     let (mut stages, from) = match &upstream {
         Some(upstream) => (upstream.stages.clone(), upstream.from.clone()),
         None => (Vec::new(), Vec::new()),
@@ -155,16 +181,34 @@ pub(crate) fn assemble<U: 'static, B: Body>(
     let id = StageId(u16::try_from(stages.len()).map_err(|_| ProgramError::TooManyStages { limit: u16::MAX })?);
     stages.push(StagePlan { id, from, item: outline.item.to_owned(), operators, combines: B::COMBINES });
     let body = Arc::new(StageOf(body));
-    let (stage, takes, merger): (Arc<dyn Stage>, Taking, _) = match &upstream {
-        Some(upstream) => {
-            let Side { stage, takes } = upstream.on_workers.clone();
-            (stage, takes, upstream.then(&body, ends_in))
-        }
+    let parts = match &upstream {
         None => {
             let taking = Arc::clone(&body);
-            (body, Arc::new(move |input| taking.0.takes(input)), merger)
+            let takes: Taking = Arc::new(move |input| taking.0.takes(input));
+            Parts {
+                stage: body,
+                takes,
+                is_partitioned: outline.is_partitioned,
+                partitioned: None,
+                merger,
+                on_master: false,
+            }
         }
+        Some(upstream) => upstream.then(body, ends_in, merger),
     };
+    let Parts { stage, takes, is_partitioned, partitioned, merger, on_master } = parts;
     let items = items_merger(&merger, into_items);
-    Ok(Built { stages, stage, takes, merger, items, is_final: B::FINAL && upstream.is_none(), view })
+    let is_final = B::FINAL && !on_master;
+    Ok(Built { stages, stage, takes, is_partitioned, partitioned, merger, items, is_final, view })
+}
+
+/// What runs where, of a flow that ends in an `O`.
+pub(crate) struct Parts<O> {
+    pub(crate) stage: Arc<dyn Stage>,
+    pub(crate) takes: Taking,
+    pub(crate) is_partitioned: bool,
+    pub(crate) partitioned: Option<MakeMerging>,
+    pub(crate) merger: MergerFactory<O>,
+    /// Whether the last stage runs on the master.
+    pub(crate) on_master: bool,
 }

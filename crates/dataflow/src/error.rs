@@ -74,6 +74,15 @@ pub enum ProgramError {
         /// The operator.
         operator: &'static str,
     },
+    /// A flow is partitioned where that does nothing.
+    #[error(
+        "`partition` says that workers do what is reduced by key next, where the source is read, and `{operator}` is no such \
+         reduction: leave `partition` out"
+    )]
+    NotByKey {
+        /// What comes instead.
+        operator: &'static str,
+    },
     /// More global reductions follow each other than stages can be numbered.
     #[error("the flow has more than {limit} stages")]
     TooManyStages {

@@ -11,9 +11,10 @@ use bytes::Bytes;
 use elastic_flow_receipt::StageId;
 use elastic_flow_wire::message::Segment;
 
-use crate::built::{Built, MergerFactory, Taking};
+use crate::built::{Built, MergerFactory, Parts, Taking};
 use crate::error::{MergeError, ProgramError};
 use crate::merger::Merger;
+use crate::partitioned::{MakeMerging, items_merging};
 use crate::plan::StagePlan;
 use crate::routed::{BothSides, Routed, Side};
 use crate::stage::{Body, StageOf};
@@ -28,6 +29,10 @@ pub(crate) struct Upstream {
     /// Those of the stages whose items enter the chain.
     pub(crate) from: Vec<StageId>,
     pub(crate) on_workers: Side,
+    /// Whether what the workers give is split by key, and exchanged between them.
+    is_partitioned: bool,
+    /// What has been found for the owners of the partitions to do; nothing before a stage follows that does it.
+    partitioned: Option<MakeMerging>,
     merger: MergerFactory<Gathered>,
 }
 
@@ -46,6 +51,9 @@ impl Upstream {
             stages: built.stages.clone(),
             from: built.stages.last().map(|stage| stage.id).into_iter().collect(),
             on_workers: Side { stage: Arc::clone(&built.stage), takes },
+            is_partitioned: built.is_partitioned,
+            // Before a second stage, the partitions are merged by the first, and the items are for the stage that follows.
+            partitioned: built.partitioned.clone().filter(|_| built.stages.len() > 1),
             merger: Arc::new(move || {
                 let gathered = move |items: Vec<T>| Ok(vec![(input, Box::new(items) as Box<dyn Any + Send>)]);
                 Box::new(Mapped::new(items(), gathered))
@@ -77,16 +85,33 @@ impl Upstream {
         let stage = Arc::new(Routed { left: of_left, right: of_right });
         let (left, right) = (Arc::clone(&left.merger), Arc::clone(&right.merger));
         let merger: MergerFactory<Gathered> = Arc::new(move || Box::new(BothSides { left: left(), right: right() }));
-        Ok(Self { stages, from, on_workers: Side { stage, takes }, merger })
+        // Two flows meet on the master alone, so that neither is exchanged before.
+        let (is_partitioned, partitioned) = (false, None);
+        Ok(Self { stages, from, on_workers: Side { stage, takes }, is_partitioned, partitioned, merger })
     }
 
-    /// What merges the results of the workers, and runs `stage` over them at the end; `ends_in` is its last operator.
-    pub(crate) fn then<B: Body>(&self, stage: &Arc<StageOf<B>>, ends_in: &'static str) -> MergerFactory<B::Whole> {
-        let (merger, stage) = (Arc::clone(&self.merger), Arc::clone(stage));
-        Arc::new(move || {
-            let stage = Arc::clone(&stage);
-            Box::new(Mapped::new(merger(), move |items| stage.run_whole(ends_in, items)))
-        })
+    /// What runs where once `stage` follows, which ends in `ends_in`: on the owners of partitions, whose results `merger` puts
+    /// together, if it is the first behind an exchange, else on the master.
+    pub(crate) fn then<B: Body>(
+        &self,
+        stage: Arc<StageOf<B>>,
+        ends_in: &'static str,
+        merger: MergerFactory<B::Whole>,
+    ) -> Parts<B::Whole> {
+        let Side { stage: on_workers, takes } = self.on_workers.clone();
+        let gathered = Arc::clone(&self.merger);
+        let is_partitioned = self.is_partitioned;
+        let on_master = !is_partitioned || self.partitioned.is_some();
+        let (partitioned, merger) = if on_master {
+            let merger: MergerFactory<B::Whole> = Arc::new(move || {
+                let stage = Arc::clone(&stage);
+                Box::new(Mapped::new(gathered(), move |items| stage.run_whole(ends_in, items)))
+            });
+            (self.partitioned.clone(), merger)
+        } else {
+            (Some(items_merging(gathered, stage)), merger)
+        };
+        Parts { stage: on_workers, takes, is_partitioned, partitioned, merger, on_master }
     }
 }
 

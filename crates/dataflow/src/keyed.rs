@@ -5,8 +5,9 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use elastic_flow_receipt::ReceiptId;
 use elastic_flow_wire::CodecError;
-use elastic_flow_wire::message::{FailureKind, Segment};
+use elastic_flow_wire::message::{FailureKind, Segment, digest};
 
 use crate::built::{Built, MergerFactory, View, assemble};
 use crate::chain::{Chain, Data, is_text};
@@ -14,8 +15,10 @@ use crate::encoded_output::write_encoded;
 use crate::error::{MergeError, ProgramError};
 use crate::format::write_entries;
 use crate::merger::Merger;
+use crate::partitioned::{MakeMerging, Merging, merge_failed};
 use crate::reduction::{Counting, Reduction};
 use crate::run::ChunkRun;
+use crate::seam::{TaskContext, TaskFailure, TaskOutput};
 use crate::stage::Body;
 use crate::table::{Table, merge_segment};
 
@@ -46,8 +49,9 @@ where
     C: Chain<Item: Key>,
 {
     let outline = chain.outline().then::<Shown>(name);
-    let merger = merger(Arc::new(Counting::<()>(PhantomData)));
-    assemble(outline, Counts(chain), merger, |entries| entries, view())
+    let reduction = Arc::new(Counting::<()>(PhantomData));
+    let built = assemble(outline, Counts(chain), merger(Arc::clone(&reduction)), |entries| entries, view())?;
+    Ok(built.exchanged(|| tables::<C::Item, _>(reduction)))
 }
 
 /// Ends a flow of keys and values in a reduction of the values of each key.
@@ -74,7 +78,9 @@ where
     let outline = chain.outline().then::<Shown>(name);
     let reduction = Arc::new(reduction);
     let merger = merger(Arc::clone(&reduction));
-    assemble(outline, Reduced { chain, reduction }, merger, |entries| entries, view())
+    let body = Reduced { chain, reduction: Arc::clone(&reduction) };
+    let built = assemble(outline, body, merger, |entries| entries, view())?;
+    Ok(built.exchanged(|| tables::<K, R>(reduction)))
 }
 
 pub(crate) fn view<K: Data, V: Data>() -> View<Vec<(K, V)>> {
@@ -83,6 +89,11 @@ pub(crate) fn view<K: Data, V: Data>() -> View<Vec<(K, V)>> {
         write: |entries, format, out| write_entries(entries, format, out),
         encode: write_encoded::<Vec<(K, V)>>,
     }
+}
+
+/// Partitions that give what they have merged, for the master to put together.
+fn tables<K: Key, R: Reduction>(reduction: Arc<R>) -> MakeMerging {
+    Arc::new(move || Box::new(TableMerger { table: Table::<K, R::State>::new(), reduction: Arc::clone(&reduction) }))
 }
 
 fn merger<K: Key, R: Reduction>(reduction: Arc<R>) -> MergerFactory<Vec<(K, R::State)>> {
@@ -96,6 +107,7 @@ impl<C: Chain<Item: Key>> Body for Counts<C> {
     type Partial = Table<C::Item, u64>;
     type Whole = Vec<(C::Item, u64)>;
     const COMBINES: bool = true;
+    const BY_KEY: bool = true;
     const NAME: &'static str = "counts";
 
     fn takes(&self, input: u16) -> bool {
@@ -131,6 +143,10 @@ impl<C: Chain<Item: Key>> Body for Counts<C> {
         table.encode()
     }
 
+    fn split(&self, table: Self::Partial, partitions: u32) -> Result<Vec<(u32, u64, Bytes)>, CodecError> {
+        table.split(partitions)
+    }
+
     fn whole(&self, runs: &[ChunkRun<'_>]) -> Result<Self::Whole, CodecError> {
         let mut table = self.start();
         runs.iter().for_each(|run| self.fold(run, &mut table));
@@ -153,6 +169,7 @@ where
     type Partial = Table<K, R::State>;
     type Whole = Vec<(K, R::State)>;
     const COMBINES: bool = true;
+    const BY_KEY: bool = true;
     const NAME: &'static str = "reduced";
 
     fn takes(&self, input: u16) -> bool {
@@ -177,6 +194,10 @@ where
         table.encode()
     }
 
+    fn split(&self, table: Self::Partial, partitions: u32) -> Result<Vec<(u32, u64, Bytes)>, CodecError> {
+        table.split(partitions)
+    }
+
     fn whole(&self, runs: &[ChunkRun<'_>]) -> Result<Self::Whole, CodecError> {
         let mut table = self.start();
         runs.iter().for_each(|run| self.fold(run, &mut table));
@@ -190,7 +211,7 @@ fn check_room(run: &ChunkRun<'_>, full: bool) {
     }
 }
 
-/// Merges tables on the master.
+/// Merges tables: on the master, or on the owner of a partition.
 struct TableMerger<K, R: Reduction> {
     table: Table<K, R::State>,
     reduction: Arc<R>,
@@ -212,5 +233,18 @@ impl<K: Key, R: Reduction> Merger<Vec<(K, R::State)>> for TableMerger<K, R> {
 
     fn finish(self: Box<Self>) -> Result<Vec<(K, R::State)>, MergeError> {
         self.table.into_entries().map_err(|source| MergeError::Encode { source })
+    }
+}
+
+impl<K: Key, R: Reduction> Merging for TableMerger<K, R> {
+    fn merge(&mut self, segment: &Segment) -> Result<(), MergeError> {
+        merge_segment(&mut self.table, segment, self.reduction.as_ref())
+    }
+
+    fn finish(self: Box<Self>, receipt: ReceiptId, _: &TaskContext) -> Result<TaskOutput, TaskFailure> {
+        let encoded = self.table.encode().map_err(|source| merge_failed(receipt, MergeError::Encode { source }));
+        let (rows, body) = encoded?;
+        let segment = Segment { receipt, rows, digest: digest(&body), body };
+        Ok(TaskOutput { chunks: Vec::new(), segments: vec![segment], skips: Vec::new() })
     }
 }

@@ -27,6 +27,7 @@ pub mod keyed;
 mod merger;
 pub mod operators;
 pub mod params;
+mod partitioned;
 pub mod plan;
 pub mod program;
 mod reduction;

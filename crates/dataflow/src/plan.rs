@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::params::Params;
+use crate::partitioned::PARTITIONED_STAGE;
 
 /// The version of the canonical text below the digest; raised whenever the text changes.
 const CANON_VERSION: u32 = 1;
@@ -31,7 +32,7 @@ pub struct Plan {
 pub struct StagePlan {
     /// Its index in the plan.
     pub id: StageId,
-    /// The stages whose items enter it, gathered on the master, where it runs; none where it reads the source on workers.
+    /// The stages whose items enter it; none where it reads the source on workers.
     pub from: Vec<StageId>,
     /// What enters it.
     pub item: String,
@@ -65,6 +66,8 @@ pub struct ExchangePlan {
 pub enum ExchangeKind {
     /// To the master, which merges it.
     Gather,
+    /// Between the workers, by the hash of the key.
+    Hash,
 }
 
 impl ExchangeKind {
@@ -73,16 +76,50 @@ impl ExchangeKind {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Gather => "gather",
+            Self::Hash => "hash",
         }
     }
 }
 
 impl Plan {
-    /// The plan of stages of which those that read the source run on workers and are gathered on the master.
-    pub(crate) fn gathered(program: &str, params: &Params, inputs: Vec<String>, stages: Vec<StagePlan>) -> Self {
-        let on_workers = stages.iter().filter(|stage| stage.from.is_empty());
-        let exchanges = on_workers.map(|stage| ExchangePlan { from: stage.id, kind: ExchangeKind::Gather }).collect();
+    /// A plan whose stages that read the source run on workers. What they give is gathered on the master, where the others run;
+    /// or it is exchanged between the workers, where the second stage runs then.
+    pub(crate) fn new(
+        program: &str,
+        params: &Params,
+        inputs: Vec<String>,
+        mut stages: Vec<StagePlan>,
+        is_partitioned: bool,
+    ) -> Self {
+        let exchange = |from, kind| ExchangePlan { from, kind };
+        let exchanges = if is_partitioned {
+            if let [only] = stages.as_slice() {
+                let item = only.operators.last().map_or_else(String::new, |it| it.output.clone());
+                let (id, from) = (PARTITIONED_STAGE, vec![only.id]);
+                stages.push(StagePlan { id, from, item, operators: Vec::new(), combines: true });
+            }
+            vec![exchange(StageId(0), ExchangeKind::Hash), exchange(PARTITIONED_STAGE, ExchangeKind::Gather)]
+        } else {
+            let on_workers = stages.iter().filter(|stage| stage.from.is_empty());
+            on_workers.map(|stage| exchange(stage.id, ExchangeKind::Gather)).collect()
+        };
         Self { program: program.to_owned(), params: params.to_pairs(), inputs, stages, exchanges }
+    }
+
+    /// Whether the results of two runs over different chunks merge into that of one run over both. Not so where operators have run
+    /// over what an exchange gave: what they saw of a key was not all of it.
+    #[must_use]
+    pub fn is_resumable(&self) -> bool {
+        self.stages.iter().all(|stage| stage.operators.is_empty() || self.entering(stage) != Some(ExchangeKind::Hash))
+    }
+
+    /// How the data moves that enters a stage; none if that reads the source.
+    fn entering(&self, stage: &StagePlan) -> Option<ExchangeKind> {
+        let hashed = |from: &StageId| {
+            self.exchanges.iter().any(|exchange| exchange.from == *from && exchange.kind == ExchangeKind::Hash)
+        };
+        let from = stage.from.first()?;
+        Some(if hashed(from) { ExchangeKind::Hash } else { ExchangeKind::Gather })
     }
 
     /// A digest of the whole plan: the name, the parameters, and each operator with its types. The same in every build.
@@ -149,10 +186,12 @@ impl Plan {
         }
         for stage in &self.stages {
             let from: Vec<String> = stage.from.iter().map(|from| from.0.to_string()).collect();
-            let (runs, source) = match (from.as_slice(), stage.combines) {
-                ([], true) => ("one result a task".to_owned(), "source"),
-                ([], false) => ("one result a chunk".to_owned(), "source"),
-                (from, _) => (format!("on the master, behind {}", from.join(" and ")), "gathered"),
+            let behind = from.join(" and ");
+            let (runs, source) = match (self.entering(stage), stage.combines) {
+                (None, true) => ("one result a task".to_owned(), "source"),
+                (None, false) => ("one result a chunk".to_owned(), "source"),
+                (Some(ExchangeKind::Hash), _) => (format!("one result a partition, behind {behind}"), "partitioned"),
+                (Some(ExchangeKind::Gather), _) => (format!("on the master, behind {behind}"), "gathered"),
             };
             line(&mut text, format_args!("stage {}, {runs}", stage.id.0));
             line(&mut text, format_args!("  {source:<20} {}", short(&stage.item)));
@@ -208,7 +247,7 @@ mod tests {
             operators: vec![operator],
             combines: true,
         };
-        Plan::gathered("words", &params, vec!["left".into()], vec![stage])
+        Plan::new("words", &params, vec!["left".into()], vec![stage], false)
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub struct Prepared {
     pub plan: Plan,
     /// What runs on workers, by [`Stage::id`]. Stages of the plan that run side by side over different inputs are one of them.
     pub stages: Vec<Arc<dyn Stage>>,
+    /// What runs on workers behind the exchange; none where the plan has none, and the first stages' output goes to the master.
+    pub partitioned: Option<Arc<dyn PartitionedStage>>,
     /// Starts the aggregate of a step on the master.
     pub aggregator: AggregatorFactory,
 }
@@ -64,6 +66,8 @@ pub struct TaskContext {
     pub attempt: elastic_flow_receipt::Attempt,
     /// Items that may be skipped in the whole step; a task that skips more alone has failed.
     pub max_skips: u64,
+    /// Partitions that the output is split into, for the exchange behind the stage; 0 where it goes to the master.
+    pub partitions: u32,
 }
 
 /// A stage of a plan, as a worker runs it.
@@ -80,12 +84,37 @@ pub trait Stage: Send + Sync + Debug {
     fn run(&self, chunks: &[TaskChunk], context: &TaskContext) -> Result<TaskOutput, TaskFailure>;
 }
 
+/// The stage behind an exchange, as the worker runs it that owns a partition.
+pub trait PartitionedStage: Send + Sync + Debug {
+    /// Which stage this is.
+    fn id(&self) -> StageId;
+
+    /// Begins a partition, into which nothing has been merged.
+    fn begin(&self) -> Box<dyn Partition>;
+}
+
+/// A partition in the making. User code in it may panic: it is caught, and becomes a [`TaskFailure`].
+pub trait Partition: Send {
+    /// Takes a segment in that a task of the first stage gave for this partition. Each is handed in once, in any order.
+    ///
+    /// # Errors
+    /// The bytes do not decode, or user code that merges fails; the partition is of no use then.
+    fn merge(&mut self, segment: &Segment) -> Result<(), TaskFailure>;
+
+    /// Runs the stage over all that was merged, and gives its output under `receipt`, that of the partition.
+    ///
+    /// # Errors
+    /// The failure of the user's code, or of the encoding.
+    fn finish(self: Box<Self>, receipt: ReceiptId, context: &TaskContext) -> Result<TaskOutput, TaskFailure>;
+}
+
 /// A finished task's output.
 #[derive(Debug)]
 pub struct TaskOutput {
     /// What was read, one entry a chunk, in order.
     pub chunks: Vec<ChunkRead>,
-    /// One for the task where the stage combines, else one a chunk.
+    /// One for the task where the stage combines, else one a chunk. Of an output that is split, one a partition that gets
+    /// any, whose receipt names the partition.
     pub segments: Vec<Segment>,
     /// The items that were skipped: not in the output, and counted in what was read.
     pub skips: Vec<SkippedItem>,

@@ -99,6 +99,7 @@ where
         progress: Arc::new(AtomicU64::new(0)),
         attempt: Attempt { epoch: 1, number: 1 },
         max_skips: 0,
+        partitions: 0,
     };
     let mut aggregator = (prepared.aggregator)();
 

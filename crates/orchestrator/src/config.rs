@@ -216,7 +216,10 @@ pub struct WorkerConfig {
     pub node: NodeConfig,
     /// The master's address.
     pub master: String,
-    /// The address under which others reach this worker, if it is another than the one that the master sees.
+    /// Where it takes the links of other workers; without, at a port that the system chooses: on this machine alone if the master
+    /// is here, else at every address.
+    pub listen: Option<String>,
+    /// The address under which others reach this worker, if it is another than the one where it listens.
     pub advertise: Option<String>,
     /// Compute threads.
     pub slots: u32,

@@ -118,6 +118,17 @@ pub struct SetAsideRecord {
     pub failures: u32,
 }
 
+/// All that was done in an exchange counts from here on: the records of done tasks and partitions of this generation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExchangedRecord {
+    /// The step.
+    pub step: StepId,
+    /// The life of the master that began the exchange.
+    pub epoch: u64,
+    /// Its number within that life.
+    pub generation: u32,
+}
+
 /// A step that has ended, its audit closed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClosedRecord {
@@ -144,6 +155,8 @@ pub enum Record {
     Closed(ClosedRecord),
     /// What a step's source was at submission.
     Source(SourceRecord),
+    /// An exchange counts.
+    Exchanged(ExchangedRecord),
 }
 
 /// Why bytes are not a journal record.
@@ -185,6 +198,7 @@ impl Record {
             Self::SetAside(_) => 6,
             Self::Closed(_) => 7,
             Self::Source(_) => 8,
+            Self::Exchanged(_) => 9,
         }
     }
 
@@ -203,6 +217,7 @@ impl Record {
             Self::SetAside(it) => elastic_flow_wire::encode_to_vec(it),
             Self::Closed(it) => elastic_flow_wire::encode_to_vec(it),
             Self::Source(it) => elastic_flow_wire::encode_to_vec(it),
+            Self::Exchanged(it) => elastic_flow_wire::encode_to_vec(it),
         }?;
         bytes.extend_from_slice(&body);
         Ok(bytes)
@@ -226,6 +241,7 @@ impl Record {
             6 => Self::SetAside(decode_body(*kind, body)?),
             7 => Self::Closed(decode_body(*kind, body)?),
             8 => Self::Source(decode_body(*kind, body)?),
+            9 => Self::Exchanged(decode_body(*kind, body)?),
             other => return Err(RecordError::Kind(*other)),
         })
     }
@@ -304,6 +320,7 @@ mod tests {
             ),
             ("closed", Record::Closed(ClosedRecord { step: StepId(1) })),
             ("source", Record::Source(SourceRecord { step: StepId(1), resolved: Bytes::from_static(b"s") })),
+            ("exchanged", Record::Exchanged(ExchangedRecord { step: StepId(1), epoch: 2, generation: 3 })),
         ]);
         samples
     }

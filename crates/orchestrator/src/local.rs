@@ -405,6 +405,7 @@ impl Nodes {
             let config = WorkerConfig {
                 node: cluster.node(&format!("worker-{index}"), &secret),
                 master: master.local_addr().to_owned(),
+                listen: None,
                 advertise: None,
                 slots: cluster.slots,
                 roots: DataRoots::default(),

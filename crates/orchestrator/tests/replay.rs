@@ -131,6 +131,7 @@ impl Bench {
         let config = WorkerConfig {
             node: node("w1"),
             master: master.local_addr().to_owned(),
+            listen: None,
             advertise: None,
             slots: 2,
             roots: DataRoots::default(),

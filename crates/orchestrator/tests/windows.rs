@@ -200,6 +200,7 @@ impl Parts {
         let config = WorkerConfig {
             node: Self::node("worker"),
             master: master.local_addr().to_owned(),
+            listen: None,
             advertise: None,
             slots: 1,
             roots: elastic_flow_dataflow::source::DataRoots::default(),

@@ -40,7 +40,7 @@ macro_rules! transport_contract {
             a_loss_is_reported_once_and_a_return_is_a_new_up, a_worker_finds_its_master_again, heartbeats_carry_the_pulse,
             silence_kills, heartbeats_that_nobody_takes_are_dropped, what_was_sent_before_a_goodbye_arrives, a_second_node_of_one_incarnation_is_refused,
             a_wrong_key_is_refused_by_name, keys_are_rotated_without_a_refusal, another_cluster_is_refused_by_name, an_older_master_is_fenced,
-            half_a_handshake_times_out, half_a_link_times_out, garbage_is_closed, an_announced_giant_is_closed,
+            workers_meet_as_peers, half_a_handshake_times_out, half_a_link_times_out, garbage_is_closed, an_announced_giant_is_closed,
             a_damaged_frame_ends_the_link, a_frame_sent_twice_ends_the_link, a_worker_cannot_command,
             credit_cannot_be_overdrawn, a_frame_that_stalls_ends_the_link, a_goodbye_is_fit_to_be_shown, a_crowd_of_strangers_does_not_lock_workers_out, every_parcel_is_recorded);
     };

@@ -131,6 +131,11 @@ async fn take(link: &Link, places: &Places, message: Message, wire_bytes: u64) -
         | Message::Holding(_)
         | Message::Look(_)
         | Message::Found(_)
+        | Message::Exchange(_)
+        | Message::Parcels(_)
+        | Message::Taken(_)
+        | Message::Partition(_)
+        | Message::Unreached(_)
         | Message::Draining => Arc::clone(&places.commands).acquire_owned().await.ok(),
     };
     let Some(place) = place else {

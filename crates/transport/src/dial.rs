@@ -165,7 +165,7 @@ impl<N: Net> Dial<N> {
         PeerInfo {
             node: challenge.incarnation,
             name: challenge.name,
-            role: Role::Master,
+            role: if self.shared.config.role == Role::Peer { Role::Peer } else { Role::Master },
             build: challenge.build,
             plans: 0,
             schema: 0,

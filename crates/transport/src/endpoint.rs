@@ -58,7 +58,7 @@ impl fmt::Debug for Endpoint {
 }
 
 impl Endpoint {
-    /// Takes connections at `addr`: the master's side.
+    /// Takes connections at `addr`: the master's side, of workers, or that of a [`Peer`](Role::Peer), of other ones.
     ///
     /// # Errors
     /// If the address cannot be listened on, is beyond this machine without a key given on purpose and `insecure_plaintext`, or
@@ -72,7 +72,7 @@ impl Endpoint {
         config: EndpointConfig,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, TransportError> {
-        require(&config, Role::Master, "take connections")?;
+        require(&config, &[Role::Master, Role::Peer], "take connections")?;
         let failed = |source: io::Error| TransportError::Listen { addr: addr.to_owned(), source };
         if !net.is_loopback(addr).await.map_err(failed)? {
             config.check_beyond_loopback(addr)?;
@@ -82,7 +82,8 @@ impl Endpoint {
         Self::start(config, clock, local_addr, |shared| Listen::new(net, shared).run(listener))
     }
 
-    /// Connects to the master at `addr`, for as long as it takes, and again after each loss: the worker's side.
+    /// Connects to the master at `addr`, or to a [`Peer`](Role::Peer), for as long as it takes, and again after each loss: the
+    /// worker's side.
     ///
     /// Returns at once; [`Up`](TransportEvent::Up) tells of the connection.
     ///
@@ -98,7 +99,7 @@ impl Endpoint {
         config: EndpointConfig,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, TransportError> {
-        require(&config, Role::Worker, "connect to a master")?;
+        require(&config, &[Role::Worker, Role::Peer], "connect")?;
         // A name that is not known yet may be later; what it then stands for is checked again at each connection.
         if let Ok(false) = net.is_loopback(addr).await {
             config.check_beyond_loopback(addr)?;
@@ -189,6 +190,6 @@ impl Drop for Endpoint {
     }
 }
 
-fn require(config: &EndpointConfig, role: Role, what: &'static str) -> Result<(), TransportError> {
-    if config.role == role { Ok(()) } else { Err(TransportError::Role { role: config.role, what }) }
+fn require(config: &EndpointConfig, roles: &[Role], what: &'static str) -> Result<(), TransportError> {
+    if roles.contains(&config.role) { Ok(()) } else { Err(TransportError::Role { role: config.role, what }) }
 }

@@ -35,6 +35,16 @@ pub enum MessageKind {
     Look,
     /// [`Message::Found`].
     Found,
+    /// [`Message::Exchange`].
+    Exchange,
+    /// [`Message::Parcels`].
+    Parcels,
+    /// [`Message::Taken`].
+    Taken,
+    /// [`Message::Partition`].
+    Partition,
+    /// [`Message::Unreached`].
+    Unreached,
 }
 
 impl MessageKind {
@@ -55,6 +65,11 @@ impl MessageKind {
             Message::Holding(_) => Self::Holding,
             Message::Look(_) => Self::Look,
             Message::Found(_) => Self::Found,
+            Message::Exchange(_) => Self::Exchange,
+            Message::Parcels(_) => Self::Parcels,
+            Message::Taken(_) => Self::Taken,
+            Message::Partition(_) => Self::Partition,
+            Message::Unreached(_) => Self::Unreached,
         }
     }
 
@@ -62,14 +77,24 @@ impl MessageKind {
     #[must_use]
     pub const fn lane(self) -> Lane {
         match self {
-            Self::Notice | Self::Assign | Self::Result | Self::Holding | Self::Look | Self::Found => Lane::Data,
+            Self::Notice
+            | Self::Assign
+            | Self::Result
+            | Self::Holding
+            | Self::Look
+            | Self::Found
+            | Self::Exchange
+            | Self::Parcels
+            | Self::Partition => Lane::Data,
             Self::Ack
             | Self::Revoke
             | Self::Release
             | Self::Heartbeat
             | Self::Credit
             | Self::Draining
-            | Self::Goodbye => Lane::Control,
+            | Self::Goodbye
+            | Self::Taken
+            | Self::Unreached => Lane::Control,
         }
     }
 
@@ -77,18 +102,33 @@ impl MessageKind {
     #[must_use]
     pub const fn allowed(self, role: Role) -> bool {
         match role {
-            Role::Master => !matches!(self, Self::Result | Self::Draining | Self::Holding | Self::Found),
-            Role::Worker => {
-                matches!(
-                    self,
-                    Self::Result
-                        | Self::Heartbeat
-                        | Self::Credit
-                        | Self::Draining
-                        | Self::Goodbye
-                        | Self::Holding
-                        | Self::Found
-                )
+            Role::Master => matches!(
+                self,
+                Self::Notice
+                    | Self::Assign
+                    | Self::Ack
+                    | Self::Revoke
+                    | Self::Release
+                    | Self::Heartbeat
+                    | Self::Credit
+                    | Self::Goodbye
+                    | Self::Look
+                    | Self::Exchange
+                    | Self::Partition
+            ),
+            Role::Worker => matches!(
+                self,
+                Self::Result
+                    | Self::Heartbeat
+                    | Self::Credit
+                    | Self::Draining
+                    | Self::Goodbye
+                    | Self::Holding
+                    | Self::Found
+                    | Self::Unreached
+            ),
+            Role::Peer => {
+                matches!(self, Self::Heartbeat | Self::Credit | Self::Goodbye | Self::Parcels | Self::Taken)
             }
             Role::Client => false,
         }
@@ -111,6 +151,11 @@ impl MessageKind {
             Self::Holding => "holding",
             Self::Look => "look",
             Self::Found => "found",
+            Self::Exchange => "exchange",
+            Self::Parcels => "parcels",
+            Self::Taken => "taken",
+            Self::Partition => "partition",
+            Self::Unreached => "unreached",
         }
     }
 }
@@ -141,13 +186,34 @@ mod tests {
             MessageKind::Holding,
             MessageKind::Look,
             MessageKind::Found,
+            MessageKind::Exchange,
+            MessageKind::Parcels,
+            MessageKind::Taken,
+            MessageKind::Partition,
+            MessageKind::Unreached,
         ];
         let may = |role| all.iter().filter(|kind| kind.allowed(role)).map(|kind| kind.label()).collect::<Vec<_>>();
-        assert_eq!(may(Role::Worker), ["result", "heartbeat", "credit", "draining", "goodbye", "holding", "found"]);
+        assert_eq!(
+            may(Role::Worker),
+            ["result", "heartbeat", "credit", "draining", "goodbye", "holding", "found", "unreached"]
+        );
         assert_eq!(
             may(Role::Master),
-            ["notice", "assign", "ack", "revoke", "release", "heartbeat", "credit", "goodbye", "look"]
+            [
+                "notice",
+                "assign",
+                "ack",
+                "revoke",
+                "release",
+                "heartbeat",
+                "credit",
+                "goodbye",
+                "look",
+                "exchange",
+                "partition"
+            ]
         );
+        assert_eq!(may(Role::Peer), ["heartbeat", "credit", "goodbye", "parcels", "taken"]);
         assert!(may(Role::Client).is_empty());
     }
 }

@@ -245,6 +245,7 @@ async fn meet<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(
         epoch: config.epoch,
         keys: config.keys.keys(),
         tags: !loopback,
+        takes: if config.role == Role::Peer { Role::Peer } else { Role::Worker },
     };
     let session = ServerHandshake::new(listening, fresh()?);
     let object = |hello: &Hello| object(shared, hello);

@@ -209,6 +209,8 @@ pub(crate) struct Listening {
     pub(crate) epoch: u64,
     pub(crate) keys: Arc<KeySet>,
     pub(crate) tags: bool,
+    /// The role of those that may connect.
+    pub(crate) takes: Role,
 }
 
 /// The listener's side.
@@ -301,8 +303,9 @@ impl ServerHandshake {
             );
             return Some(Refusal { reason: RefusalReason::EpochFenced, message });
         }
-        if hello.role != Role::Worker {
-            let message = format!("roles do not fit: a {:?} cannot join a master", hello.role);
+        if hello.role != self.listening.takes {
+            let here = if self.listening.takes == Role::Peer { "an exchange of workers" } else { "a master" };
+            let message = format!("roles do not fit: a {:?} cannot join {here}", hello.role);
             return Some(Refusal { reason: RefusalReason::Role, message });
         }
         if hello.incarnation == self.listening.node {

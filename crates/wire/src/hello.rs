@@ -46,6 +46,8 @@ pub enum Role {
     Worker,
     /// Submits steps and asks for results.
     Client,
+    /// A worker, to another worker: exchanges parcels with it.
+    Peer,
 }
 
 impl Role {
@@ -53,7 +55,7 @@ impl Role {
     #[must_use]
     pub const fn key_role(self) -> KeyRole {
         match self {
-            Self::Master | Self::Worker => KeyRole::Worker,
+            Self::Master | Self::Worker | Self::Peer => KeyRole::Worker,
             Self::Client => KeyRole::Submit,
         }
     }

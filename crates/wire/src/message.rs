@@ -1,7 +1,7 @@
 //! The messages of the cluster protocol, as data. Enums only ever append variants; a struct is never changed in place.
 
 use bytes::Bytes;
-use elastic_flow_receipt::{Attempt, ReceiptId, StageId, StepId};
+use elastic_flow_receipt::{Attempt, NodeId, ReceiptId, StageId, StepId};
 use serde::{Deserialize, Serialize};
 
 /// The digest of a segment's or payload's body: xxh3, 64 bits. Finds damage and differences, not forgery.
@@ -172,6 +172,110 @@ pub struct SkippedItem {
     pub kept: Option<KeptItem>,
 }
 
+/// What tasks have given for one partition, or a partition has taken in: equal on both sides once everything is there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionSum {
+    /// Parcels.
+    pub parcels: u64,
+    /// Their rows.
+    pub rows: u64,
+    /// The sum of the digests of their bodies, which does not depend on their order; wraps.
+    pub digest: u64,
+}
+
+impl PartitionSum {
+    /// One parcel.
+    #[must_use]
+    pub const fn of(segment: &Segment) -> Self {
+        Self { parcels: 1, rows: segment.rows, digest: segment.digest }
+    }
+
+    /// Adds what another one has.
+    pub const fn add(&mut self, other: &Self) {
+        self.parcels = self.parcels.wrapping_add(other.parcels);
+        self.rows = self.rows.wrapping_add(other.rows);
+        self.digest = self.digest.wrapping_add(other.digest);
+    }
+}
+
+/// The owner of some partitions of an exchange.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionOwner {
+    /// The worker.
+    pub node: NodeId,
+    /// Its name, for people.
+    pub name: String,
+    /// Where others reach it.
+    pub address: String,
+    /// The partitions that it owns.
+    pub partitions: Vec<u32>,
+}
+
+/// An exchange as a worker needs to know it before its first task of the step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExchangeNotice {
+    /// The step.
+    pub step: StepId,
+    /// The life of the master that began it.
+    pub epoch: u64,
+    /// Its number within the step and that life, from 1: raised whenever the exchange is begun anew.
+    pub generation: u32,
+    /// The number of partitions.
+    pub partitions: u32,
+    /// Who owns them: each partition has one owner.
+    pub owners: Vec<PartitionOwner>,
+}
+
+/// What one task gave for the partitions of one owner: whole, once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parcels {
+    /// The step.
+    pub step: StepId,
+    /// The execution that gave them.
+    pub attempt: Attempt,
+    /// The generation of the exchange.
+    pub generation: u32,
+    /// One segment a partition; the partition is that of its receipt.
+    pub segments: Vec<Segment>,
+}
+
+/// That an owner has parcels: their producer may let them go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParcelsTaken {
+    /// The step.
+    pub step: StepId,
+    /// The execution that gave them.
+    pub attempt: Attempt,
+    /// The generation of the exchange.
+    pub generation: u32,
+}
+
+/// A partition whose parcels have all been given: to be worked on as soon as they are merged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionAssignment {
+    /// This execution's number.
+    pub attempt: Attempt,
+    /// Of the partition.
+    pub receipt: ReceiptId,
+    /// The generation of the exchange.
+    pub generation: u32,
+    /// What there is to merge.
+    pub sum: PartitionSum,
+}
+
+/// A worker cannot reach another one to which it has parcels to give.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerUnreached {
+    /// The step.
+    pub step: StepId,
+    /// The generation of the exchange.
+    pub generation: u32,
+    /// The owner that cannot be reached.
+    pub node: NodeId,
+    /// What was tried, for people.
+    pub message: String,
+}
+
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
@@ -208,6 +312,17 @@ pub enum Outcome {
     },
     /// The worker gave it back unstarted (it is leaving, or the attempt was revoked).
     HandedBack,
+    /// It finished, and its output is on its way to the owners of the partitions.
+    Exchanged {
+        /// What was read, one entry a chunk of the assignment, in its order.
+        chunks: Vec<ChunkRead>,
+        /// What it gave, by partition; those that got nothing are left out.
+        sums: Vec<(u32, PartitionSum)>,
+        /// Nanoseconds from first byte to last.
+        nanos: u64,
+        /// The items that were skipped, in the order of the chunks.
+        skips: Vec<SkippedItem>,
+    },
 }
 
 /// A task's result on its way to the master.
@@ -310,4 +425,14 @@ pub enum Message {
     Look(Look),
     /// Worker to master: the answer.
     Found(Found),
+    /// Master to worker, before the first task of a step with an exchange, and whenever that begins anew.
+    Exchange(ExchangeNotice),
+    /// Worker to worker: what a task gave for the other's partitions.
+    Parcels(Parcels),
+    /// Worker to worker, back: they are here.
+    Taken(ParcelsTaken),
+    /// Master to the owner of a partition: everything for it has been given.
+    Partition(PartitionAssignment),
+    /// Worker to master: another worker cannot be reached.
+    Unreached(PeerUnreached),
 }

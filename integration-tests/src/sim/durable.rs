@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use elastic_flow_orchestrator::journal::Record;
+use elastic_flow_orchestrator::journal::{DoneRecord, Record};
 use elastic_flow_queue::{QueueRecord, StepEvent, StepState};
 use elastic_flow_receipt::{Attempt, ReceiptId, StepId};
 
@@ -11,6 +11,8 @@ use elastic_flow_receipt::{Attempt, ReceiptId, StepId};
 pub(super) struct Durable {
     /// Chunks whose result counts, with the attempt that won.
     done: BTreeMap<ReceiptId, Attempt>,
+    /// Results of exchanges that do not count yet.
+    exchanged: Vec<DoneRecord>,
     /// Chunks that were set aside.
     set_aside: BTreeSet<ReceiptId>,
     /// The state of each step.
@@ -21,12 +23,14 @@ impl Durable {
     /// Takes in a record that is durable now.
     pub(super) fn take(&mut self, record: &Record) -> Result<(), String> {
         match record {
-            Record::Done(done) => {
-                for read in &done.chunks {
-                    if self.done.insert(read.receipt, done.attempt).is_some() {
-                        return Err(format!("{} is done twice in the journal", read.receipt));
+            Record::Done(done) if done.generation > 0 => self.exchanged.push(done.clone()),
+            Record::Done(done) => self.done(done)?,
+            Record::Exchanged(exchanged) => {
+                for done in std::mem::take(&mut self.exchanged) {
+                    let counts = (done.step, done.attempt.epoch, done.generation);
+                    if counts == (exchanged.step, exchanged.epoch, exchanged.generation) {
+                        self.done(&done)?;
                     }
-                    self.one_end(&read.receipt)?;
                 }
             }
             Record::SetAside(it) => {
@@ -41,6 +45,16 @@ impl Durable {
             Record::Queue(QueueRecord::Transition { id, event, .. }) => self.step_moved(*id, *event)?,
             Record::Queue(QueueRecord::Failed { id, .. }) => self.step_moved(*id, StepEvent::Fail)?,
             _ => {}
+        }
+        Ok(())
+    }
+
+    fn done(&mut self, done: &DoneRecord) -> Result<(), String> {
+        for read in &done.chunks {
+            if self.done.insert(read.receipt, done.attempt).is_some() {
+                return Err(format!("{} is done twice in the journal", read.receipt));
+            }
+            self.one_end(&read.receipt)?;
         }
         Ok(())
     }

@@ -136,6 +136,7 @@ impl World {
             for record in &records {
                 if let Record::Done(done) = record
                     && done.step == running
+                    && core.counts(done)
                 {
                     merge(&mut aggregate, &done.segments)?;
                 }
@@ -189,7 +190,7 @@ impl World {
         if let Some(master) = self.master.as_mut() {
             master.links.insert(link, (index, node));
         }
-        let joined = Joined { node, name: format!("w{index}"), address: String::new(), slots, build: BUILD };
+        let joined = Joined { node, name: format!("w{index}"), address: format!("{node}"), slots, build: BUILD };
         self.master_event(Event::NodeUp(joined))
     }
 
@@ -333,6 +334,7 @@ impl World {
             .collect();
         let opened = Opened {
             plan: 1,
+            is_partitioned: plan.exchanges,
             parts,
             replays: Vec::new(),
             cuts: true,

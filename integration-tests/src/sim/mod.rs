@@ -5,6 +5,7 @@
 //!
 //! - `world`: the event queue, and the nodes between which events pass;
 //! - `master`, `worker`: the simulated shells;
+//! - `peers`: the links between workers, and the partitions of an exchange;
 //! - `oracle`: what must hold, and what was seen;
 //! - `durable`: what the simulated disk has, as the oracle knows it.
 
@@ -13,6 +14,7 @@
 mod durable;
 mod master;
 mod oracle;
+mod peers;
 mod plan;
 mod worker;
 mod world;

@@ -14,15 +14,18 @@ pub enum Bug {
     AcknowledgementBeforeSync,
     /// Attempts are numbered from 1 in every life, under one epoch.
     AttemptsReusedAfterRestart,
+    /// An exchange goes on without what a lost worker gave or owned.
+    ExchangeOutlivesWorkers,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::NoDeduplication,
         Self::AcknowledgementBeforeRecord,
         Self::AcknowledgementBeforeSync,
         Self::AttemptsReusedAfterRestart,
+        Self::ExchangeOutlivesWorkers,
     ];
 
     /// Its name on the command line.
@@ -33,6 +36,7 @@ impl Bug {
             Self::AcknowledgementBeforeRecord => "acknowledgement-before-record",
             Self::AcknowledgementBeforeSync => "acknowledgement-before-sync",
             Self::AttemptsReusedAfterRestart => "attempts-reused-after-restart",
+            Self::ExchangeOutlivesWorkers => "exchange-outlives-workers",
         }
     }
 
@@ -42,6 +46,7 @@ impl Bug {
             acknowledge_before_record: bug == Some(Self::AcknowledgementBeforeRecord),
             acknowledge_before_sync: bug == Some(Self::AcknowledgementBeforeSync),
             attempts_reused_after_restart: bug == Some(Self::AttemptsReusedAfterRestart),
+            exchange_outlives_workers: bug == Some(Self::ExchangeOutlivesWorkers),
         }
     }
 }
@@ -70,6 +75,8 @@ pub(super) struct StepPlan {
     pub(super) poison: Vec<u64>,
     /// Per mille of the attempts on the other chunks that fail.
     pub(super) flaky: u32,
+    /// Whether its workers exchange what their tasks give.
+    pub(super) exchanges: bool,
     /// When it is submitted, in milliseconds.
     pub(super) at_ms: u64,
     /// When it is cancelled, if at all.
@@ -133,7 +140,13 @@ impl RunPlan {
         let (slots, work_ms) = (1 + few(rng, 3), 1 + rng.below(400));
         let plan = Self { workers, slots, steps, faults, faulty_ms, sync_ms, work_ms, monitored: false };
         // Numbers of their own, so that what a seed decides beside is the same with and without.
-        plan.monitored(&mut rng.fork("monitor"))
+        plan.monitored(&mut rng.fork("monitor")).exchanging(&mut rng.fork("exchange"))
+    }
+
+    /// A third of the steps has an exchange.
+    fn exchanging(mut self, rng: &mut SeededRng) -> Self {
+        self.steps.iter_mut().for_each(|it| it.exchanges = rng.chance(0.33));
+        self
     }
 
     /// In a third of the runs a monitor says now and then that a worker is not living, whatever it does.
@@ -162,6 +175,7 @@ fn step(rng: &mut SeededRng, index: u64, faulty_ms: u64) -> StepPlan {
         shipped,
         lies,
         poison,
+        exchanges: false,
         flaky: if rng.chance(0.3) { few(rng, 200) } else { 0 },
         at_ms: if index == 0 { 0 } else { rng.below(faulty_ms) },
         cancel_at_ms: rng.chance(0.15).then(|| rng.below(faulty_ms)),

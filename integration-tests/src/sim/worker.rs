@@ -1,8 +1,10 @@
 //! A simulated worker: the real deciding code, user code with a virtual cost.
 
+use std::collections::BTreeMap;
+
 use elastic_flow_clock::Mono;
-use elastic_flow_orchestrator::worker::{Effect, Event, WorkerCore, answer};
-use elastic_flow_receipt::NodeId;
+use elastic_flow_orchestrator::worker::{Effect, Event, ExchangeId, WorkerCore, answer};
+use elastic_flow_receipt::{NodeId, ReceiptId};
 use elastic_flow_wire::message::{
     Assignment, ChunkRead, FailureKind, Found, Look, Message, Outcome, Pulse, ReadFrom, Segment, TaskResult, digest,
 };
@@ -20,6 +22,10 @@ pub(super) struct WorkerSim {
     /// Its view of the link to the master.
     pub(super) link: Option<u64>,
     pub(super) frozen_until: Mono,
+    /// Workers that it is to be connected to, and whether it is.
+    pub(super) peers: BTreeMap<NodeId, bool>,
+    /// Chunks that are merged, by partition, of exchanges that are wanted.
+    pub(super) merged: BTreeMap<(ExchangeId, u32), Vec<u64>>,
 }
 
 impl World {
@@ -39,8 +45,8 @@ impl World {
                     let found = self.look(&look);
                     self.later(1, 200, What::WorkerEvent { index, life, event: Box::new(Event::Found(found)) });
                 }
-                Effect::Start(assignment) => {
-                    let result = self.work(&assignment);
+                Effect::Start(assignment, partitions) => {
+                    let result = self.work(&assignment, partitions);
                     let most = self.plan.work_ms;
                     self.later(1, most, What::WorkerEvent { index, life, event: Box::new(Event::Finished(result)) });
                 }
@@ -49,6 +55,30 @@ impl World {
                         self.send(link, What::ToMaster { link, index, message: Box::new(message) });
                     }
                 }
+                Effect::Merge { exchange, partition, segments } => {
+                    self.merge_partition(index, life, (exchange, partition), &segments)?;
+                }
+                Effect::FinishPartition(exchange, assignment) => {
+                    self.finish_partition(index, life, exchange, &assignment);
+                }
+                Effect::DropPartitions(exchange) => {
+                    if let Some(worker) = self.workers[index].as_mut() {
+                        worker.merged.retain(|(it, _), _| *it != exchange);
+                    }
+                }
+                Effect::Connect { node: to, address } => {
+                    if address != to.to_string() {
+                        return Err(format!("{to} is dialled at {address}"));
+                    }
+                    self.want_peer(index, to);
+                }
+                Effect::Disconnect(to) => {
+                    if let Some(worker) = self.workers[index].as_mut() {
+                        worker.peers.remove(&to);
+                    }
+                }
+                Effect::SendPeer(to, message) => self.send_peer(index, to, message),
+                Effect::ReplyPeer(to, message) => self.reply_peer(index, to, message),
                 Effect::Stop(_) | Effect::Forget(_) | Effect::Observe(_) | Effect::Left => {}
             }
         }
@@ -67,7 +97,7 @@ impl World {
     }
 
     /// Runs user code: reads every chunk of the task, or fails on one.
-    fn work(&mut self, assignment: &Assignment) -> TaskResult {
+    fn work(&mut self, assignment: &Assignment, partitions: u32) -> TaskResult {
         let mut numbers = Vec::new();
         let mut chunks = Vec::new();
         for chunk in &assignment.chunks {
@@ -106,7 +136,10 @@ impl World {
         }
         let body = bytes::Bytes::from(elastic_flow_wire::encode_to_vec(&numbers).unwrap_or_default());
         let receipt = assignment.chunks[0].receipt;
-        let segments = vec![Segment { receipt, rows: numbers.len() as u64, digest: 0, body }];
+        let segments = match partitions {
+            0 => vec![Segment { receipt, rows: numbers.len() as u64, digest: 0, body }],
+            partitions => by_partition(receipt, &numbers, partitions),
+        };
         answer(assignment, Outcome::Done { chunks, segments, nanos: 1, skips: Vec::new() })
     }
 
@@ -115,18 +148,19 @@ impl World {
             return;
         }
         let life = self.fresh_life();
-        let core = WorkerCore::new(server(index), self.plan.slots as usize, std::time::Duration::from_secs(2), false);
         let node = Ids::node(index, life);
-        self.workers[index] = Some(WorkerSim { core, node, life, link: None, frozen_until: Mono::ZERO });
+        let core =
+            WorkerCore::new(server(index), node, self.plan.slots as usize, std::time::Duration::from_secs(2), false);
+        let (peers, merged) = (BTreeMap::new(), BTreeMap::new());
+        self.workers[index] = Some(WorkerSim { core, node, life, link: None, frozen_until: Mono::ZERO, peers, merged });
         self.later(0, 50, What::Connect { index, life });
         self.later(1, 250, What::WorkerTick { index, life });
         self.later(1, 1_000, What::Pulse { index, life });
     }
 
     pub(super) fn crash_worker(&mut self, index: usize) {
-        if self.workers[index].take().is_none() {
-            return;
-        }
+        let Some(gone) = self.workers[index].take() else { return };
+        self.lose_peer(gone.node);
         self.summary.worker_crashes += 1;
         self.lose_link(index);
         self.later(10, 5_000, What::StartWorker(index));
@@ -158,4 +192,20 @@ impl World {
         let message = Message::Heartbeat(Pulse { working, ..Pulse::default() });
         self.send(link, What::ToMaster { link, index, message: Box::new(message) });
     }
+}
+
+/// What a task gives: each chunk in one partition, and a row that counts nothing in another one.
+fn by_partition(first: ReceiptId, numbers: &[u64], partitions: u32) -> Vec<Segment> {
+    let mut parts = BTreeMap::<u32, Vec<u64>>::new();
+    for number in numbers {
+        let partition = u32::try_from(number % u64::from(partitions)).unwrap_or(0);
+        parts.entry(partition).or_default().push(*number);
+        parts.entry((partition + 7) % partitions).or_default();
+    }
+    let segment = |(partition, numbers): (u32, Vec<u64>)| {
+        let body = bytes::Bytes::from(elastic_flow_wire::encode_to_vec(&numbers).unwrap_or_default());
+        let receipt = ReceiptId { partition, ..first };
+        Segment { receipt, rows: numbers.len() as u64, digest: digest(&body), body }
+    };
+    parts.into_iter().map(segment).collect()
 }

@@ -20,24 +20,75 @@ const EVENTS_MAX: u64 = 2_000_000;
 /// Something that is going to happen.
 #[derive(Debug)]
 pub(super) enum What {
-    ToMaster { link: u64, index: usize, message: Box<Message> },
-    ToWorker { link: u64, index: usize, message: Box<Message> },
-    MasterEvent { life: u64, event: Box<master::Event> },
-    WorkerEvent { index: usize, life: u64, event: Box<worker::Event> },
-    Synced { life: u64, number: u64 },
-    MasterTick { life: u64 },
-    WorkerTick { index: usize, life: u64 },
-    Pulse { index: usize, life: u64 },
-    Connect { index: usize, life: u64 },
-    MasterLoses { link: u64 },
-    WorkerLoses { index: usize, link: u64 },
+    ToMaster {
+        link: u64,
+        index: usize,
+        message: Box<Message>,
+    },
+    ToWorker {
+        link: u64,
+        index: usize,
+        message: Box<Message>,
+    },
+    MasterEvent {
+        life: u64,
+        event: Box<master::Event>,
+    },
+    WorkerEvent {
+        index: usize,
+        life: u64,
+        event: Box<worker::Event>,
+    },
+    /// A message from one worker to another, on a link that `dialler` has opened.
+    ToPeer {
+        dialler: NodeId,
+        from: NodeId,
+        to: NodeId,
+        message: Box<Message>,
+    },
+    PeerConnect {
+        from: NodeId,
+        to: NodeId,
+    },
+    PeerLost {
+        from: NodeId,
+        to: NodeId,
+    },
+    Synced {
+        life: u64,
+        number: u64,
+    },
+    MasterTick {
+        life: u64,
+    },
+    WorkerTick {
+        index: usize,
+        life: u64,
+    },
+    Pulse {
+        index: usize,
+        life: u64,
+    },
+    Connect {
+        index: usize,
+        life: u64,
+    },
+    MasterLoses {
+        link: u64,
+    },
+    WorkerLoses {
+        index: usize,
+        link: u64,
+    },
     CrashMaster,
     StartMaster,
     CrashWorker(usize),
     StartWorker(usize),
     Freeze(usize, u64),
     CutLink(usize),
-    Monitor { life: u64 },
+    Monitor {
+        life: u64,
+    },
     Living(usize, bool),
     Submit(usize),
     Cancel(usize),
@@ -190,33 +241,23 @@ impl World {
                 self.later(1_000, 1_000, What::Pulse { index, life });
                 Ok(())
             }
+            What::ToPeer { dialler, from, to, message } => self.deliver_to_peer(dialler, from, to, *message),
+            What::PeerConnect { from, to } => self.peer_connect(from, to),
+            What::PeerLost { from, to } => self.peer_lost(from, to),
             What::Connect { index, life } => self.connect(index, life),
             What::MasterLoses { link } => self.master_loses(link),
             What::WorkerLoses { index, link } => self.worker_loses(index, link),
             What::CrashMaster => self.crash_master(),
             What::StartMaster => self.start_master(),
-            What::CrashWorker(index) => {
-                self.crash_worker(index);
-                Ok(())
-            }
-            What::StartWorker(index) => {
-                self.start_worker(index);
-                Ok(())
-            }
-            What::Freeze(index, lasts) => {
-                self.freeze(index, lasts);
-                Ok(())
-            }
-            What::CutLink(index) => {
-                self.summary.cuts += 1;
-                self.lose_link(index);
+            fault @ (What::CrashWorker(_)
+            | What::StartWorker(_)
+            | What::Freeze(..)
+            | What::CutLink(_)
+            | What::Living(..)) => {
+                self.strike(&fault);
                 Ok(())
             }
             What::Monitor { life } if self.master_is(life) => self.verdict(life),
-            What::Living(index, living) => {
-                self.count_as(index, living);
-                Ok(())
-            }
             What::Submit(index) => self.submit(index),
             What::Cancel(index) => self.cancel(index),
             What::MasterEvent { .. }
@@ -242,6 +283,7 @@ impl World {
             }
             Message::Draining => self.master_event(master::Event::NodeDraining(node)),
             Message::Found(found) => self.master_event(master::Event::Found(node, found)),
+            Message::Unreached(unreached) => self.master_event(master::Event::Unreached(node, unreached)),
             Message::Holding(tasks) => self.master_event(master::Event::Holding(node, tasks)),
             _ => Ok(()),
         }
@@ -268,6 +310,22 @@ impl World {
             let most = if self.rng.chance(0.5) { 50 } else { 5_000 };
             self.later(0, most, What::MasterLoses { link });
             self.later(0, most, What::WorkerLoses { index, link });
+        }
+    }
+
+    /// What befalls a worker.
+    fn strike(&mut self, fault: &What) {
+        match *fault {
+            What::CrashWorker(index) => self.crash_worker(index),
+            What::StartWorker(index) => self.start_worker(index),
+            What::Freeze(index, lasts) => self.freeze(index, lasts),
+            What::CutLink(index) => {
+                self.summary.cuts += 1;
+                self.lose_link(index);
+                self.cut_peers(index);
+            }
+            What::Living(index, living) => self.count_as(index, living),
+            _ => {}
         }
     }
 
@@ -310,11 +368,22 @@ impl World {
     /// Puts a message on its way: in order, unless a fault drops, doubles or delays it.
     pub(super) fn send(&mut self, link: u64, what: What) {
         let to_master = matches!(what, What::ToMaster { .. });
+        if let Some(what) = self.disturbed(what) {
+            let soon = ms(self.now.as_nanos() / 1_000_000 + 1 + self.rng.below(5));
+            let arrival = self.arrivals.entry((link, to_master)).or_insert(soon);
+            *arrival = soon.max(*arrival);
+            let arrival = *arrival;
+            self.put(arrival, what);
+        }
+    }
+
+    /// A message as a fault leaves it: dropped, or on its way later than others are; itself where none strikes.
+    pub(super) fn disturbed(&mut self, what: What) -> Option<What> {
         let faulty = self.is_faulty();
         let (drop, double, delay) = (self.plan.faults.drop, self.plan.faults.double, self.plan.faults.delay);
         if faulty && self.rng.per_mille(drop) {
             self.summary.dropped += 1;
-            return;
+            return None;
         }
         if faulty && self.rng.per_mille(double) {
             self.summary.doubled += 1;
@@ -325,20 +394,19 @@ impl World {
                 What::ToWorker { link, index, message } => {
                     What::ToWorker { link: *link, index: *index, message: message.clone() }
                 }
-                _ => return,
+                What::ToPeer { dialler, from, to, message } => {
+                    What::ToPeer { dialler: *dialler, from: *from, to: *to, message: message.clone() }
+                }
+                _ => return None,
             };
             self.later(1, 2_000, again);
         }
         if faulty && self.rng.per_mille(delay) {
             self.summary.delayed += 1;
             self.later(1, 3_000, what);
-            return;
+            return None;
         }
-        let soon = ms(self.now.as_nanos() / 1_000_000 + 1 + self.rng.below(5));
-        let arrival = self.arrivals.entry((link, to_master)).or_insert(soon);
-        *arrival = soon.max(*arrival);
-        let arrival = *arrival;
-        self.put(arrival, what);
+        Some(what)
     }
 
     fn at(&mut self, at_ms: u64, what: What) {

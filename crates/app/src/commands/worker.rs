@@ -17,7 +17,7 @@ use crate::app::App;
 use crate::args::{Common, Worker as Args};
 use crate::build_id::{FileIdentity, from_line};
 use crate::children::{BUILD_LINE, END_LINE, KEY_LINE, MASTER_LINE};
-use crate::config::{Config, Server, ServerRole, WORKER_LISTENS};
+use crate::config::{Config, Server, ServerRole};
 use crate::context::{Context, Flags, checked_advertise, checked_name, name_of_process, slots_for, this_build};
 use crate::exit_code::{COMPLETED, Failure, UNREACHED};
 use crate::keys::{Key, Reload};
@@ -35,9 +35,7 @@ pub(crate) fn worker(app: &App, common: &Common, args: &Args) -> Result<u8, Fail
     let context = Context::new(app, common, Flags::default())?;
     let entry = server(&context.config, args)?.unwrap_or_default();
     let name = checked_name(args.name.clone().unwrap_or_else(name_of_process))?;
-    if let Some(listen) = &args.place.listen {
-        return Err(Failure::usage(format!("--listen {listen} {WORKER_LISTENS}")));
-    }
+    let listen = args.place.listen.clone().or(entry.listen);
     let advertise = checked_advertise(args.place.advertise.clone().or(entry.advertise))?;
     let slots = args.slots.or(entry.slots).unwrap_or_else(|| slots_for(1));
     if args.key_stdin {
@@ -54,11 +52,13 @@ pub(crate) fn worker(app: &App, common: &Common, args: &Args) -> Result<u8, Fail
     let master_address = ("--master", master.clone());
     let beyond = context.check_exposure(std::slice::from_ref(&master_address), &key)?;
     let roots = context.data_roots(beyond)?;
-    let addresses: Vec<_> =
-        [Some(master_address), admin.clone().map(|it| ("--admin", it))].into_iter().flatten().collect();
+    let listens = [("--listen", listen.clone()), ("--admin", admin.clone())];
+    let listens = listens.into_iter().filter_map(|(what, address)| Some((what, address?)));
+    let addresses: Vec<_> = std::iter::once(master_address).chain(listens).collect();
     context.check_exposure(&addresses, &key)?;
     let node = Node {
         name,
+        listen,
         advertise,
         slots,
         tail,
@@ -84,6 +84,7 @@ fn child(context: &Context<'_>, args: &Args, name: String, slots: u32) -> Result
     let (build, master, done) = parent.listen()?;
     let node = Node {
         name,
+        listen: None,
         advertise: None,
         slots,
         tail,
@@ -110,6 +111,7 @@ enum Life {
 /// Who this worker is.
 struct Node {
     name: String,
+    listen: Option<String>,
     advertise: Option<String>,
     slots: u32,
     tail: LogTail,
@@ -155,6 +157,7 @@ async fn serve(context: &Context<'_>, node: Node, master: String, life: Life) ->
     let config = WorkerConfig {
         node: context.node(node.name.clone(), ring, node.key.given, node.build),
         master: master.clone(),
+        listen: node.listen,
         advertise: node.advertise,
         slots: node.slots,
         roots: node.roots,

@@ -20,7 +20,7 @@ use elastic_flow_wire::Compression;
 pub use keys::known_keys;
 pub use origin::Origin;
 pub use servers::{Port, PortUse, SLOTS_MAX, Server, ServerRole};
-pub(crate) use servers::{WORKER_LISTENS, is_unspecified, split_address};
+pub(crate) use servers::{is_unspecified, split_address};
 pub use show::Shown;
 pub use source::{ConfigError, ConfigErrors, ENV_KEY_FILE, ENV_LOG, ENV_OLD_KEY_FILE, Origins, Sources};
 

@@ -50,7 +50,7 @@ impl ServerRole {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PortUse {
-    /// A master takes workers here.
+    /// A master takes workers here; a worker takes others, to exchange data with them.
     Cluster,
     /// The address that others use for it.
     Advertised,
@@ -134,8 +134,12 @@ impl Config {
             }
             ServerRole::Worker => (port(PortUse::ConnectsTo, self.master_address()), server.admin.clone()),
         };
+        let takes_others = match (server.role, &server.listen) {
+            (ServerRole::Worker, Some(listen)) => Some(port(PortUse::Cluster, listen.clone())),
+            (ServerRole::Worker | ServerRole::Master, _) => None,
+        };
         let admin = admin.map(|address| port(PortUse::Admin, address));
-        [Some(first), advertised, admin].into_iter().flatten().collect()
+        [Some(first), takes_others, advertised, admin].into_iter().flatten().collect()
     }
 }
 
@@ -190,21 +194,13 @@ fn check_server(name: &str, server: &Server, wrong: &mut impl FnMut(&str, String
             Some(_) => {}
         }
     }
-    match (server.role, &server.listen, server.slots) {
-        (ServerRole::Worker, Some(_), _) => key("listen", WORKER_LISTENS.to_owned()),
-        (ServerRole::Master, _, Some(_)) => {
-            key(
-                "slots",
-                "is set for a master, which does not compute in this version: start a worker beside it".to_owned(),
-            );
-        }
-        (ServerRole::Worker | ServerRole::Master, _, _) => {}
+    if server.role == ServerRole::Master && server.slots.is_some() {
+        key(
+            "slots",
+            "is set for a master, which does not compute in this version: start a worker beside it".to_owned(),
+        );
     }
 }
-
-/// Why a worker takes no `listen`.
-pub(crate) const WORKER_LISTENS: &str =
-    "is not available for a worker in this version, which connects to its master and listens nowhere: leave it out";
 
 /// Workers of the map find their master by its entry, so that has to name an address that one can connect to.
 fn check_reachable(config: &Config, wrong: &mut impl FnMut(&str, String)) {

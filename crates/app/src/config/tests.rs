@@ -163,7 +163,10 @@ fn a_server_that_cannot_be_found_or_does_not_listen_is_named() {
         ("a = { role = \"master\", listen = \"yam1\" }", "an address is host:port"),
         ("a = { role = \"master\", listen = \"x:1\", admin = \"x:1\" }", "servers.a listens on x:1 twice"),
         ("a = { role = \"master\", slots = 2 }", "servers.a.slots is set for a master"),
-        ("b = { role = \"worker\", listen = \"10.0.0.2:7117\" }", "servers.b.listen is not available for a worker"),
+        (
+            "b = { role = \"worker\", listen = \"10.0.0.2\" }",
+            "servers.b.listen is \"10.0.0.2\", but an address is host:port",
+        ),
         ("b = { slots = 2000 }", "servers.b.slots is 2000, but a worker has at most 1024"),
     ] {
         let errors = messages(case(servers));

@@ -28,15 +28,22 @@ struct How {
     order: Vec<u16>,
     /// After how many tasks the master is started again.
     restart: usize,
+    /// Partitions that an exchange has, where there is one.
+    partitions: u32,
 }
 
 fn how() -> impl Strategy<Value = How> {
-    (1_usize..8, vec(any::<u16>(), 64), 0_usize..8).prop_map(|(size, order, restart)| How { size, order, restart })
+    (1_usize..8, vec(any::<u16>(), 64), 0_usize..8, 1_u32..5).prop_map(|(size, order, restart, partitions)| How {
+        size,
+        order,
+        restart,
+        partitions,
+    })
 }
 
 fn context() -> TaskContext {
     let attempt = Attempt { epoch: 1, number: 1 };
-    TaskContext { stop: Arc::default(), progress: Arc::default(), attempt, max_skips: 0 }
+    TaskContext { stop: Arc::default(), progress: Arc::default(), attempt, max_skips: 0, partitions: 0 }
 }
 
 fn chunks<T: Data>(input: u16, first: u64, size: usize, items: &[T]) -> Vec<TaskChunk> {
@@ -61,13 +68,27 @@ where
     ordered.sort_by_key(|(place, _)| **place);
     let chunks: Vec<_> = ordered.into_iter().map(|(_, chunk)| chunk).collect();
     let mut aggregator = (prepared.aggregator)();
+    let exchanged = prepared.partitioned.iter();
+    let mut partitions: Vec<_> = exchanged.flat_map(|it| (0..how.partitions).map(|_| it.begin())).collect();
     for (index, task) in chunks.chunks(2).enumerate() {
         if index == how.restart {
             let saved = aggregator.save().unwrap();
             aggregator = (prepared.aggregator)();
             aggregator.restore(&saved).unwrap();
         }
-        let output = prepared.stages[0].run(task, &context()).unwrap();
+        let context = TaskContext { partitions: u32::try_from(partitions.len()).unwrap(), ..context() };
+        let output = prepared.stages[0].run(task, &context).unwrap();
+        for segment in &output.segments {
+            match partitions.get_mut(segment.receipt.partition as usize) {
+                Some(partition) => partition.merge(segment).unwrap(),
+                None => aggregator.merge(segment).unwrap(),
+            }
+        }
+    }
+    for (partition, merged) in (0..).zip(partitions) {
+        let stage = StageId(1);
+        let receipt = ReceiptId { step: StepId(1), stage, round: 0, partition, sequence: partition.into(), check: 0 };
+        let output = merged.finish(receipt, &context()).unwrap();
         output.segments.iter().for_each(|segment| aggregator.merge(segment).unwrap());
     }
     *aggregator.finish().unwrap().into_any().downcast::<O>().unwrap()
@@ -240,6 +261,39 @@ proptest! {
         prop_assert_eq!(run_two(flow, &left, &right, &how), merged);
     }
 
+    /// What is exchanged is what would have been gathered, whatever the number of partitions.
+    #[test]
+    fn an_exchange_changes_no_result(
+        left in vec((0_u8..9, 0_u16..900), 0..40),
+        right in vec((3_u8..12, any::<u32>()), 0..20),
+        how in how(),
+    ) {
+        let sums: Vec<(u8, u16)> = groups(left.clone()).into_iter().map(|(key, all)| (key, all.iter().sum())).collect();
+        let keys: Vec<u8> = sums.iter().map(|(key, _)| *key).collect();
+        prop_assert_eq!(&run(|pairs: Flow<(u8, u16)>| pairs.partition().sum_by_key(), &left, &how), &sums);
+        let grouped: Vec<_> = groups(left.clone()).into_iter().collect();
+        prop_assert_eq!(run(|pairs: Flow<(u8, u16)>| pairs.partition().group_by_key(), &left, &how), grouped);
+        prop_assert_eq!(run(|pairs: Flow<(u8, u16)>| pairs.map(|it| it.0).partition().uniq(), &left, &how), keys);
+        let most = sums.iter().map(|(_, sum)| *sum).max();
+        let flow = |pairs: Flow<(u8, u16)>| pairs.partition().sum_by_key().map(|(_, sum)| sum).reduce(u16::max);
+        prop_assert_eq!(run(flow, &left, &how), most);
+        let mut odd: Vec<_> = sums.iter().copied().filter(|(_, sum)| sum % 2 == 1).collect();
+        let mut found = run(|pairs: Flow<(u8, u16)>| pairs.partition().sum_by_key().filter(|(_, sum)| sum % 2 == 1), &left, &how);
+        found.sort_unstable();
+        prop_assert_eq!(&found, &odd);
+        odd.sort_by_key(|(key, sum)| (*sum, *key));
+        let flow = |pairs: Flow<(u8, u16)>| {
+            let odd = pairs.partition().sum_by_key().filter(|(_, sum)| sum % 2 == 1);
+            odd.sort_by_key(|(key, sum)| (*sum, *key)).map(|(key, sum)| (key, u64::from(sum)))
+        };
+        let widened: Vec<_> = odd.into_iter().map(|(key, sum)| (key, u64::from(sum))).collect();
+        prop_assert_eq!(run(flow, &left, &how), widened);
+        let mut joined = full_join(&left, &right);
+        joined.retain(|(_, (left, right))| left.is_some() && right.is_some());
+        let joined: Vec<_> = joined.into_iter().filter_map(|(key, (a, b))| Some((key, (a?, b?)))).collect();
+        prop_assert_eq!(run_two(|a, b| a.partition().join(b), &left, &right, &how), joined);
+    }
+
     /// Behind each other: what a stage on the master gives does not depend on how the one before it was cut either.
     #[test]
     fn stages_behind_each_other(items in vec(0_u16..400, 0..60), how in how()) {
@@ -258,7 +312,7 @@ proptest! {
 
 #[test]
 fn a_state_goes_along_a_chunk_and_no_further() {
-    let how = How { size: 4, order: vec![0], restart: 99 };
+    let how = How { size: 4, order: vec![0], restart: 99, partitions: 1 };
     let sums = |n: Flow<u16>| {
         n.scan_chunk(
             || 0,
@@ -309,7 +363,28 @@ fn joins_of_joins_are_one_plan() {
     let names = chunks(1, 3, 1, &[('x', "a".to_owned()), ('x', "b".to_owned()), ('z', "c".to_owned())]);
     let kinds = chunks(2, 6, 1, &[('x', 1_u8), ('x', 1)]);
     let all: Vec<_> = [sizes, names, kinds].concat();
-    let how = How { size: 1, order: vec![3, 1, 4, 1, 5, 9, 2, 6], restart: 2 };
+    let how = How { size: 1, order: vec![3, 1, 4, 1, 5, 9, 2, 6], restart: 2, partitions: 1 };
     let expected = [('x', vec![("a".to_owned(), 11), ("b".to_owned(), 11)])];
     assert_eq!(run_chunks(flow, all, &how), expected);
+}
+
+#[test]
+fn an_exchange_is_in_the_plan_and_is_refused_where_it_does_nothing() {
+    let plan = |flow: fn(Inputs, ()) -> Flow<(u8, u64)>| {
+        TypedProgram::new("p", flow).unwrap().prepare(&Params::default()).map(|it| it.plan)
+    };
+    let exchanged = plan(|inputs, ()| {
+        let sums = inputs.items::<(u8, u64)>("one").partition().sum_by_key();
+        sums.map(|(key, sum)| (key, sum + 1)).sum_by_key()
+    });
+    let explained = exchanged.unwrap().explain();
+    let (first, second) = explained.split_once("exchange: hash\n").unwrap();
+    assert!(first.contains("stage 0, one result a task\n"), "{explained}");
+    assert!(second.starts_with("stage 1, one result a partition, behind 0\n  partitioned "), "{explained}");
+    assert!(second.ends_with("exchange: gather\n"), "{explained}");
+    let error = plan(|inputs, ()| inputs.items::<(u8, u64)>("one").sum_by_key().partition().sum_by_key()).unwrap_err();
+    assert_eq!(error, ProgramError::NotByKey { operator: "sum_by_key" });
+    let sorted = |inputs: Inputs, (): ()| inputs.items::<u8>("one").partition().sort();
+    let error = TypedProgram::new("p", sorted).unwrap().prepare(&Params::default()).unwrap_err();
+    assert_eq!(error, ProgramError::NotByKey { operator: "sort" });
 }

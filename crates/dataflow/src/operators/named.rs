@@ -1,4 +1,4 @@
-//! `named`: a name for what a flow has come to.
+//! `named` and `partition`: what a flow says of itself, and changes no item by.
 
 use crate::built::{self, Built};
 use crate::chain::{Chain, Data, Outline, sealed};
@@ -7,11 +7,12 @@ use crate::flow::Flow;
 use crate::run::ChunkRun;
 use crate::text::Span;
 
-/// The link that [`Flow::named`] adds.
+/// The link that [`Flow::named`] and [`Flow::partition`] add.
 #[derive(Debug, Clone)]
 pub struct Named<C> {
     inner: C,
     name: &'static str,
+    is_partition: bool,
 }
 
 impl<C> sealed::Sealed for Named<C> {}
@@ -29,7 +30,29 @@ impl<T, C: Chain<Item = T>> Flow<T, C> {
     /// ```
     #[inline]
     pub fn named(self, name: &'static str) -> Flow<T, Named<C>> {
-        Flow::of(Named { inner: self.chain, name })
+        Flow::of(Named { inner: self.chain, name, is_partition: false })
+    }
+
+    /// Lets workers do what is reduced by key next, each for the keys that fall to it: they exchange what their tasks have
+    /// combined, directly and while they still compute. Without, the master merges it alone, which is right for results of some
+    /// hundred thousand keys.
+    ///
+    /// What follows the reduction runs on the workers, too, up to the next global reduction. Its items come by partition,
+    /// within it in the order of [`Flow::counts`]; which partition a key falls to depends on the key and the number of partitions
+    /// alone. A flow is partitioned once, where its source is read.
+    ///
+    /// ```
+    /// # use elastic_flow_dataflow::{Flow, Text, TypedProgram};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let often = |lines: Flow<Text>| lines.words().partition().counts().filter(|(_, count)| *count > 1).sort();
+    /// let counts = TypedProgram::new("often", often)?.on(["to be or", "not to be"])?;
+    /// assert_eq!(counts, [("be".into(), 2), ("to".into(), 2)]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[inline]
+    pub fn partition(self) -> Flow<T, Named<C>> {
+        Flow::of(Named { inner: self.chain, name: "partition", is_partition: true })
     }
 }
 
@@ -66,7 +89,8 @@ impl<C: Chain> Chain for Named<C> {
     }
 
     fn outline(&self) -> Outline {
-        self.inner.outline().then::<C::Item>(self.name)
+        let outline = self.inner.outline().then::<C::Item>(self.name);
+        Outline { is_partitioned: outline.is_partitioned || self.is_partition, ..outline }
     }
 
     fn build(self) -> Result<Built<C::Item, Vec<C::Item>>, ProgramError>

@@ -40,6 +40,7 @@ where
         progress: Arc::new(AtomicU64::new(0)),
         attempt: Attempt { epoch: 1, number: 1 },
         max_skips: 0,
+        partitions: 0,
     };
     let mut aggregator = (prepared.aggregator)();
     for task in chunks.chunks(2) {
@@ -95,7 +96,13 @@ where
     let prepared = TypedProgram::new("test", flow).unwrap().prepare(&Params::default()).unwrap();
     let chunks: Vec<_> = (0..).zip(items.chunks(size)).map(|(sequence, items)| chunk(sequence, items)).collect();
     let (stop, progress) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-    let context = TaskContext { stop, progress, attempt: Attempt { epoch: 1, number: 1 }, max_skips: max_skips as u64 };
+    let context = TaskContext {
+        stop,
+        progress,
+        attempt: Attempt { epoch: 1, number: 1 },
+        max_skips: max_skips as u64,
+        partitions: 0,
+    };
     let output = match prepared.stages[0].run(&chunks, &context) {
         Ok(output) => output,
         Err(TaskFailure::Failed { kind, receipt, item, message }) => {
@@ -241,7 +248,7 @@ fn what_is_skipped_behind_a_whole_chunk_has_no_item_and_takes_none_of_the_next_c
     };
     let prepared = TypedProgram::new("test", flow).unwrap().prepare(&Params::default()).unwrap();
     let (stop, progress) = (Arc::default(), Arc::default());
-    let context = TaskContext { stop, progress, attempt: Attempt { epoch: 1, number: 1 }, max_skips: 9 };
+    let context = TaskContext { stop, progress, attempt: Attempt { epoch: 1, number: 1 }, max_skips: 9, partitions: 0 };
     let output = prepared.stages[0].run(&[chunk(0, &[1_u64, 70]), chunk(1, &[70_u64, 2])], &context).unwrap();
     let skips = output.skips.iter().map(|it| (it.receipt.sequence, it.item, it.error.as_str(), it.kept.is_some()));
     let wanted =

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
-use elastic_flow_receipt::{Attempt, ReceiptId, StageId, StepId};
+use elastic_flow_receipt::{Attempt, ReceiptId};
 use elastic_flow_wire::SeqEncoder;
 use elastic_flow_wire::message::{Payload, PayloadKind, TaskChunk};
 
@@ -12,7 +12,9 @@ use crate::chain::Data;
 use crate::error::{MergeError, ProgramError};
 use crate::merger::{Faces, Untyped};
 use crate::params::Params;
-use crate::seam::{Aggregator as _, TaskContext, TaskFailure};
+use crate::partitioned::{PARTITIONED_STAGE, Partitioned};
+use crate::seam::{Aggregator as _, PartitionedStage as _, TaskContext, TaskFailure};
+use crate::stage::NO_RECEIPT;
 
 /// Why a program gives no result in the calling thread.
 #[derive(Debug, thiserror::Error)]
@@ -79,8 +81,17 @@ impl<T: Data, U: Data, O: Send + 'static> TypedProgram<T, U, O> {
             progress: Arc::new(AtomicU64::new(0)),
             attempt: Attempt { epoch: 0, number: 1 },
             max_skips: u64::MAX,
+            partitions: u32::from(built.partitioned.is_some()),
         };
-        let output = built.stage.run(&[chunk], &context).map_err(failure)?;
+        let mut output = built.stage.run(&[chunk], &context).map_err(failure)?;
+        if let Some(make) = built.partitioned {
+            let mut partition = Partitioned(make).begin();
+            for segment in &output.segments {
+                partition.merge(segment).map_err(failure)?;
+            }
+            let receipt = ReceiptId { stage: PARTITIONED_STAGE, ..NO_RECEIPT };
+            output = partition.finish(receipt, &context).map_err(failure)?;
+        }
         let faces = Faces { view: built.view, report: None, output: None };
         let mut aggregator = Untyped::new((built.merger)(), faces);
         for segment in &output.segments {
@@ -97,8 +108,7 @@ fn chunk<T: Data>(items: impl Iterator<Item = T>) -> Result<TaskChunk, Evaluatio
         encoder.push(&item).map_err(|source| EvaluationError::Encode { item: encoder.rows(), source })?;
     }
     let (_, body) = encoder.finish();
-    let receipt = ReceiptId { step: StepId(0), stage: StageId(0), round: 0, partition: 0, sequence: 0, check: 0 };
-    Ok(TaskChunk { receipt, input: 0, payload: Payload { kind: PayloadKind::Items, body } })
+    Ok(TaskChunk { receipt: NO_RECEIPT, input: 0, payload: Payload { kind: PayloadKind::Items, body } })
 }
 
 fn failure(failure: TaskFailure) -> EvaluationError {

@@ -25,6 +25,7 @@ fn context() -> TaskContext {
         progress: Arc::new(AtomicU64::new(0)),
         attempt: Attempt { epoch: 1, number: 1 },
         max_skips: 0,
+        partitions: 0,
     }
 }
 

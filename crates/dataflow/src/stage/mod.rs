@@ -11,8 +11,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use elastic_flow_receipt::{Attempt, ReceiptId, StageId, StepId};
 use elastic_flow_wire::CodecError;
-use elastic_flow_wire::message::{ChunkRead, FailureKind, PayloadKind, ReadFrom, Segment, TaskChunk};
-use xxhash_rust::xxh3::xxh3_64;
+use elastic_flow_wire::message::{ChunkRead, FailureKind, PayloadKind, ReadFrom, Segment, TaskChunk, digest};
 
 use crate::error::MergeError;
 use crate::gather::Gathered;
@@ -23,7 +22,7 @@ use crate::source::{self, Feed, OpenFailure};
 use timer::Timer;
 
 /// The receipt of what has none: items that were merged of many.
-const NO_RECEIPT: ReceiptId =
+pub(crate) const NO_RECEIPT: ReceiptId =
     ReceiptId { step: StepId(0), stage: StageId(0), round: 0, partition: 0, sequence: 0, check: 0 };
 
 /// What a stage does with its items.
@@ -40,6 +39,9 @@ pub(crate) trait Body: Send + Sync + 'static {
     /// Whether what a task gives holds items of the end, which only have to be joined.
     const FINAL: bool = false;
 
+    /// Whether the output is by key, and can be split into partitions.
+    const BY_KEY: bool = false;
+
     /// For the debug form.
     const NAME: &'static str;
 
@@ -54,6 +56,12 @@ pub(crate) trait Body: Send + Sync + 'static {
 
     /// Encodes the output, and counts its rows.
     fn encode(&self, partial: Self::Partial) -> Result<(u64, Bytes), CodecError>;
+
+    /// Encodes the output by partitions: their number, rows and bytes, of those alone that get any.
+    fn split(&self, partial: Self::Partial, partitions: u32) -> Result<Vec<(u32, u64, Bytes)>, CodecError> {
+        let _ = partitions;
+        self.encode(partial).map(|(rows, body)| vec![(0, rows, body)])
+    }
 
     /// Takes in all the chunks that there are, and gives the output. A failure is left with its run.
     fn whole(&self, runs: &[ChunkRun<'_>]) -> Result<Self::Whole, CodecError>;
@@ -85,18 +93,21 @@ impl<B: Body> Stage for StageOf<B> {
             let timer = Timer::start();
             let partial = match combined.take() {
                 Some(partial) => partial,
-                None => self.guarded(chunk, None, || self.0.start())?,
+                None => Self::guarded(chunk.receipt, None, || self.0.start())?,
             };
             let (read, partial) = self.run_chunk(chunk, context, &skips, partial)?;
             if B::COMBINES {
                 combined = Some(partial);
             } else {
-                segments.push(self.segment(chunk, partial)?);
+                segments.push(self.segment(chunk.receipt, partial)?);
             }
             reads.push(ChunkRead { nanos: timer.nanos(), ..read });
         }
         if let (Some(partial), Some(first)) = (combined, chunks.first()) {
-            segments.push(self.segment(first, partial)?);
+            match context.partitions {
+                0 => segments.push(self.segment(first.receipt, partial)?),
+                partitions => segments = self.parts(first.receipt, partial, partitions)?,
+            }
         }
         Ok(TaskOutput { chunks: reads, segments, skips: skips.into_items() })
     }
@@ -108,7 +119,13 @@ impl<B: Body> StageOf<B> {
     /// There is no receipt that a skip could be written to, and nobody else who could try again: any error ends it.
     pub(crate) fn run_whole(&self, ends_in: &'static str, items: Gathered) -> Result<B::Whole, MergeError> {
         let nobody = Attempt { epoch: 0, number: 0 };
-        let context = TaskContext { stop: Arc::default(), progress: Arc::default(), attempt: nobody, max_skips: 0 };
+        let context = TaskContext {
+            stop: Arc::default(),
+            progress: Arc::default(),
+            attempt: nobody,
+            max_skips: 0,
+            partitions: 0,
+        };
         let skips = Skips::default();
         let runs: Vec<_> = (0..)
             .zip(items)
@@ -143,14 +160,14 @@ impl<B: Body> StageOf<B> {
     ) -> Result<(ChunkRead, B::Partial), TaskFailure> {
         if !self.0.takes(chunk.input) {
             let message = format!("the flow takes no input of index {}: name the inputs that it asks for", chunk.input);
-            return Err(failed(chunk, FailureKind::Program, None, message));
+            return Err(failed(chunk.receipt, FailureKind::Program, None, message));
         }
         let feed = match source::open(chunk) {
             Ok(feed) => feed,
             Err(OpenFailure::NotHere { message }) => {
                 return Err(TaskFailure::NotHere { receipts: vec![chunk.receipt], message });
             }
-            Err(OpenFailure::Failed { kind, message }) => return Err(failed(chunk, kind, None, message)),
+            Err(OpenFailure::Failed { kind, message }) => return Err(failed(chunk.receipt, kind, None, message)),
         };
         let from = match (chunk.payload.kind, &feed) {
             (PayloadKind::Bytes | PayloadKind::Items, _) => ReadFrom::Task,
@@ -158,50 +175,80 @@ impl<B: Body> StageOf<B> {
             (PayloadKind::Split, _) => ReadFrom::Place,
         };
         let run = ChunkRun::new(context, skips, (chunk.receipt, chunk.input), feed);
-        self.guarded(chunk, Some(&run), || self.0.fold(&run, &mut partial))?;
-        match run.take_failure() {
-            None => {}
-            Some(ChunkFailure::Stopped) => return Err(TaskFailure::Stopped),
-            Some(ChunkFailure::TooManySkips) => return Err(too_many_skips(chunk, skips)),
-            Some(ChunkFailure::Failed { kind, item, message }) => return Err(failed(chunk, kind, item, message)),
-        }
+        Self::guarded(chunk.receipt, Some(&run), || self.0.fold(&run, &mut partial))?;
+        check(&run, chunk.receipt, skips)?;
         let (receipt, entries, bytes) = (chunk.receipt, run.position(), run.bytes());
         let read = ChunkRead { receipt, entries, bytes, nanos: 0, from };
         Ok((read, partial))
     }
 
-    fn segment(&self, first: &TaskChunk, partial: B::Partial) -> Result<Segment, TaskFailure> {
-        let encoded = self.guarded(first, None, || self.0.encode(partial))?;
-        let (rows, body) = encoded.map_err(|error| failed(first, FailureKind::User, None, error.to_string()))?;
-        Ok(Segment { receipt: first.receipt, rows, digest: xxh3_64(&body), body })
+    /// Runs the stage over what was merged of a partition, on the worker that owns it.
+    pub(crate) fn run_partition(
+        &self,
+        items: Gathered,
+        receipt: ReceiptId,
+        context: &TaskContext,
+    ) -> Result<TaskOutput, TaskFailure> {
+        let skips = Skips::default();
+        let mut partial = Self::guarded(receipt, None, || self.0.start())?;
+        for (input, items) in items {
+            let run = ChunkRun::new(context, &skips, (receipt, input), Feed::Gathered(items));
+            Self::guarded(receipt, Some(&run), || self.0.fold(&run, &mut partial))?;
+            check(&run, receipt, &skips)?;
+        }
+        let segments = vec![self.segment(receipt, partial)?];
+        Ok(TaskOutput { chunks: Vec::new(), segments, skips: skips.into_items() })
+    }
+
+    fn segment(&self, receipt: ReceiptId, partial: B::Partial) -> Result<Segment, TaskFailure> {
+        let encoded = Self::guarded(receipt, None, || self.0.encode(partial))?;
+        let (rows, body) = encoded.map_err(|error| failed(receipt, FailureKind::User, None, error.to_string()))?;
+        Ok(Segment { receipt, rows, digest: digest(&body), body })
+    }
+
+    fn parts(&self, first: ReceiptId, partial: B::Partial, partitions: u32) -> Result<Vec<Segment>, TaskFailure> {
+        let split = Self::guarded(first, None, || self.0.split(partial, partitions))?;
+        let split = split.map_err(|error| failed(first, FailureKind::User, None, error.to_string()))?;
+        let segment = |(partition, rows, body): (u32, u64, Bytes)| Segment {
+            receipt: ReceiptId { partition, ..first },
+            rows,
+            digest: digest(&body),
+            body,
+        };
+        Ok(split.into_iter().map(segment).collect())
     }
 
     /// Runs user code; its panic becomes a failure of the chunk, at the item that was at work.
-    fn guarded<R>(
-        &self,
-        chunk: &TaskChunk,
-        run: Option<&ChunkRun<'_>>,
-        code: impl FnOnce() -> R,
-    ) -> Result<R, TaskFailure> {
+    fn guarded<R>(receipt: ReceiptId, run: Option<&ChunkRun<'_>>, code: impl FnOnce() -> R) -> Result<R, TaskFailure> {
         // What the code has touched is dropped with the attempt, so that nobody sees it half-done.
         catch_unwind(AssertUnwindSafe(code)).map_err(|payload| {
             let item = run.map(ChunkRun::position);
-            failed(chunk, FailureKind::Panic, item, panic_message(payload.as_ref()))
+            failed(receipt, FailureKind::Panic, item, panic_message(payload.as_ref()))
         })
     }
 }
 
+/// Whether a run went through.
+fn check(run: &ChunkRun<'_>, receipt: ReceiptId, skips: &Skips) -> Result<(), TaskFailure> {
+    match run.take_failure() {
+        None => Ok(()),
+        Some(ChunkFailure::Stopped) => Err(TaskFailure::Stopped),
+        Some(ChunkFailure::TooManySkips) => Err(too_many_skips(receipt, skips)),
+        Some(ChunkFailure::Failed { kind, item, message }) => Err(failed(receipt, kind, item, message)),
+    }
+}
+
 /// Told with the first skip of the task, which may be of another chunk.
-fn too_many_skips(chunk: &TaskChunk, skips: &Skips) -> TaskFailure {
+fn too_many_skips(receipt: ReceiptId, skips: &Skips) -> TaskFailure {
     let kind = FailureKind::Skips;
     match skips.first() {
         Some(first) => {
             TaskFailure::Failed { kind, receipt: Some(first.receipt), item: Some(first.item), message: first.error }
         }
-        None => failed(chunk, kind, None, String::new()),
+        None => failed(receipt, kind, None, String::new()),
     }
 }
 
-fn failed(chunk: &TaskChunk, kind: FailureKind, item: Option<u64>, message: String) -> TaskFailure {
-    TaskFailure::Failed { kind, receipt: Some(chunk.receipt), item, message }
+pub(crate) fn failed(receipt: ReceiptId, kind: FailureKind, item: Option<u64>, message: String) -> TaskFailure {
+    TaskFailure::Failed { kind, receipt: Some(receipt), item, message }
 }

@@ -9,11 +9,13 @@ use std::hash::Hash;
 
 use bytes::Bytes;
 use elastic_flow_wire::message::Segment;
-use elastic_flow_wire::{BatchReader, CodecError, SeqEncoder};
+use elastic_flow_wire::{BatchReader, CodecError, SeqEncoder, encode};
 use foldhash::fast::FixedState;
+use serde::Serialize;
 
 use crate::chain::{Data, as_text, cast, detached, is_text};
 use crate::error::MergeError;
+use crate::partitioned::partition_of;
 use crate::reduction::Reduction;
 use crate::text::ByteKey;
 use byte_keys::ByteKeys;
@@ -136,6 +138,28 @@ impl<K: Data + Eq + Hash, V> Table<K, V> {
         }
     }
 
+    /// As [`Table::encode`], by the partitions that the keys fall to: their number, rows and bytes, of those that get any.
+    pub(crate) fn split(&self, partitions: u32) -> Result<Vec<(u32, u64, Bytes)>, CodecError>
+    where
+        V: Data,
+    {
+        match &self.keys {
+            Keys::Bytes(keys) => {
+                let parts = keys.iter().map(|key| Ok(partition_of(key, partitions)));
+                split(parts, keys.iter().map(ByteKey).zip(&self.values), partitions)
+            }
+            Keys::Hashed(keys) => {
+                let mut scratch = Vec::new();
+                let parts = keys.iter().map(|key| {
+                    scratch.clear();
+                    encode(key, &mut scratch)?;
+                    Ok(partition_of(&scratch, partitions))
+                });
+                split(parts, keys.iter().zip(&self.values), partitions)
+            }
+        }
+    }
+
     /// Merges entries that another table encoded. A known key is not decoded into a value of its own.
     pub(crate) fn merge_encoded<R>(&mut self, body: &[u8], rows: Option<u64>, reduction: &R) -> Result<(), CodecError>
     where
@@ -181,6 +205,25 @@ impl<K: Data + Eq + Hash, V> Table<K, V> {
 fn in_order<T>(entries: impl Iterator<Item = T>, order: &[u32]) -> Vec<T> {
     let mut slots: Vec<Option<T>> = entries.map(Some).collect();
     order.iter().filter_map(|&index| slots.get_mut(index as usize).and_then(Option::take)).collect()
+}
+
+/// Encodes each entry into the part that it falls to.
+fn split<T: Serialize>(
+    parts: impl Iterator<Item = Result<u32, CodecError>>,
+    entries: impl Iterator<Item = T>,
+    partitions: u32,
+) -> Result<Vec<(u32, u64, Bytes)>, CodecError> {
+    let mut encoders: Vec<Option<SeqEncoder<T>>> = (0..partitions).map(|_| None).collect();
+    for (part, entry) in parts.zip(entries) {
+        if let Some(encoder) = encoders.get_mut(part? as usize) {
+            encoder.get_or_insert_with(SeqEncoder::new).push(&entry)?;
+        }
+    }
+    let finished = (0..).zip(encoders).filter_map(|(part, encoder)| {
+        let (rows, body) = encoder?.finish();
+        Some((part, rows, body))
+    });
+    Ok(finished.collect())
 }
 
 /// Merges the segment of a table stage.

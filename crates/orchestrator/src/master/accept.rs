@@ -5,6 +5,7 @@ use elastic_flow_receipt::{Attempt, NodeId, ReceiptId, Station};
 use elastic_flow_wire::message::{ChunkRead, FailureKind, Message, Outcome, Segment, SkippedItem, TaskResult};
 
 use super::account::name_of;
+use super::assign::SOURCE_STAGE;
 use super::core::{MasterCore, Then};
 use super::dead_letters::note_skips;
 use super::effects::{Effect, Hook, Observation};
@@ -45,6 +46,12 @@ impl MasterCore {
             run.learn_name(node, &entry.joined.name);
         }
         self.note_arrival(now, node);
+        // Of what is exchanged, nothing comes to the master that is not of a partition.
+        let of_source = result.stage == SOURCE_STAGE;
+        if !of_source {
+            self.on_partition(node, result, out);
+            return;
+        }
         match result.outcome {
             Outcome::Done { chunks, segments, nanos, skips } => {
                 let facts =
@@ -64,6 +71,7 @@ impl MasterCore {
                 out.push(Effect::Send(node, Message::Ack(result.attempt)));
                 self.give_back(now, result.attempt, &result.receipts);
             }
+            Outcome::Exchanged { .. } => self.on_exchanged(now, node, result, out),
         }
     }
 
@@ -101,29 +109,13 @@ impl MasterCore {
             return;
         }
         self.supersede(now, facts.attempt, receipts, out);
-        let worker = self.nodes.name(node);
-        let Some(run) = self.run.as_mut() else { return };
-        run.learn_rate(&reads, facts.nanos);
+        self.accept_reads(now, node, &reads, facts.nanos, out);
         for read in &reads {
-            run.to(read.receipt.sequence, Doing::Accepted, now);
-            for station in [Station::Received, Station::Processed, Station::Returned] {
-                run.mark(&read.receipt, station, Some(node), self.wall);
-            }
             self.totals.entries = self.totals.entries.saturating_add(read.entries);
             self.totals.bytes = self.totals.bytes.saturating_add(read.bytes);
-            if self.observing {
-                let event = ChunkEvent {
-                    receipt: read.receipt,
-                    node: self.name.clone(),
-                    peer: Some(worker.clone()),
-                    entries: Some(read.entries),
-                    bytes: read.bytes,
-                    error: None,
-                };
-                out.push(Effect::Observe(Observation::Chunk(Hook::Received, event)));
-            }
         }
-        self.totals.returned = self.totals.returned.saturating_add(reads.len() as u64);
+        let worker = self.nodes.name(node);
+        let Some(run) = self.run.as_mut() else { return };
         let (step, sequences) = (run.step, reads.iter().map(|it| it.receipt.sequence).collect());
         let record = DoneRecord {
             step,
@@ -156,6 +148,38 @@ impl MasterCore {
         }
     }
 
+    /// The chunks of a result that is accepted.
+    pub(super) fn accept_reads(
+        &mut self,
+        now: Mono,
+        node: NodeId,
+        reads: &[ChunkRead],
+        nanos: u64,
+        out: &mut Vec<Effect>,
+    ) {
+        let worker = self.nodes.name(node);
+        let Some(run) = self.run.as_mut() else { return };
+        run.learn_rate(reads, nanos);
+        for read in reads {
+            run.to(read.receipt.sequence, Doing::Accepted, now);
+            for station in [Station::Received, Station::Processed, Station::Returned] {
+                run.mark(&read.receipt, station, Some(node), self.wall);
+            }
+            if self.observing {
+                let event = ChunkEvent {
+                    receipt: read.receipt,
+                    node: self.name.clone(),
+                    peer: Some(worker.clone()),
+                    entries: Some(read.entries),
+                    bytes: read.bytes,
+                    error: None,
+                };
+                out.push(Effect::Observe(Observation::Chunk(Hook::Received, event)));
+            }
+        }
+        self.totals.returned = self.totals.returned.saturating_add(reads.len() as u64);
+    }
+
     /// A result that lost: counted, and acknowledged where that loses nothing.
     fn drop_result(
         &mut self,
@@ -186,6 +210,12 @@ impl MasterCore {
         segments: Vec<Segment>,
         out: &mut Vec<Effect>,
     ) {
+        self.count(node, sequences, segments, out);
+        out.push(Effect::Send(node, Message::Ack(attempt)));
+    }
+
+    /// Chunks are aggregated, and what came of them is merged.
+    pub(super) fn count(&mut self, node: NodeId, sequences: &[u64], segments: Vec<Segment>, out: &mut Vec<Effect>) {
         let Some(run) = self.run.as_mut() else { return };
         out.push(Effect::Merge(run.step, segments));
         for sequence in sequences {
@@ -205,11 +235,10 @@ impl MasterCore {
                 Self::observe_complete(&self.name, run, *sequence, None, out);
             }
         }
-        out.push(Effect::Send(node, Message::Ack(attempt)));
     }
 
     /// Other attempts on these chunks have lost: their other chunks are to be done again.
-    fn supersede(&mut self, now: Mono, winner: Attempt, receipts: &[ReceiptId], out: &mut Vec<Effect>) {
+    pub(super) fn supersede(&mut self, now: Mono, winner: Attempt, receipts: &[ReceiptId], out: &mut Vec<Effect>) {
         let Some(run) = self.run.as_ref() else { return };
         let mut losers: Vec<Attempt> = receipts
             .iter()

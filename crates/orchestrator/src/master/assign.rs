@@ -17,7 +17,7 @@ use crate::config::{CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, ReadFiles};
 use crate::journal::{ConceivedChunk, ConceivedRecord, Record};
 
 /// The first stage of every plan, which reads the source.
-const SOURCE_STAGE: StageId = StageId(0);
+pub(super) const SOURCE_STAGE: StageId = StageId(0);
 /// Chunks that are asked for at once, at most.
 const CUTS_AT_ONCE_MAX: u64 = 256;
 /// Pending chunks that are looked at for one that a free worker may take, when earlier ones have to wait for a certain worker.
@@ -121,6 +121,9 @@ impl MasterCore {
         if run.opening == Opening::Asked || run.ending.is_some() || run.pending_count() == 0 {
             return;
         }
+        if run.is_partitioned && run.exchange.is_none() {
+            return;
+        }
         self.distribute_on_servers(now, out);
         let mut from = 0;
         let mut scanned = 0;
@@ -215,18 +218,27 @@ impl MasterCore {
         chunks
     }
 
-    fn assign(&mut self, now: Mono, node: NodeId, sequences: Vec<u64>, out: &mut Vec<Effect>) {
-        self.attempts = self.attempts.saturating_add(1);
-        let attempt = Attempt { epoch: self.epoch, number: self.attempts };
-        let worker = self.nodes.name(node);
-        let Some(run) = self.run.as_mut() else { return };
+    /// Tells a worker of the running step, once.
+    pub(super) fn notify(&mut self, node: NodeId, out: &mut Vec<Effect>) {
+        let Some(run) = self.run.as_ref() else { return };
         let Some(entry) = self.nodes.by_id.get_mut(&node) else { return };
         if !std::mem::replace(&mut entry.notified, true) {
             out.push(Effect::Send(node, Message::Notice(notice(run, self.settings.max_skips))));
         }
+    }
+
+    fn assign(&mut self, now: Mono, node: NodeId, sequences: Vec<u64>, out: &mut Vec<Effect>) {
+        self.attempts = self.attempts.saturating_add(1);
+        let attempt = Attempt { epoch: self.epoch, number: self.attempts };
+        let worker = self.nodes.name(node);
+        self.notify(node, out);
+        let Some(run) = self.run.as_mut() else { return };
+        let Some(entry) = self.nodes.by_id.get_mut(&node) else { return };
         entry.open.insert(attempt);
         entry.open_chunks = entry.open_chunks.saturating_add(sequences.len() as u64);
         run.learn_name(node, &worker);
+        let generation = self.generation_for(node, out);
+        let Some(run) = self.run.as_mut() else { return };
         let mut chunks = Vec::with_capacity(sequences.len());
         let mut payload_bytes = 0_u64;
         for sequence in &sequences {
@@ -257,7 +269,7 @@ impl MasterCore {
         run.tasks.insert(attempt, Task { node, chunks: sequences, sent_at: now, bytes: payload_bytes });
         out.push(Effect::Send(
             node,
-            Message::Assign(Assignment { attempt, step, stage: SOURCE_STAGE, generation: 0, chunks }),
+            Message::Assign(Assignment { attempt, step, stage: SOURCE_STAGE, generation, chunks }),
         ));
     }
 

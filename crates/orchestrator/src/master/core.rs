@@ -35,6 +35,8 @@ pub(super) enum Then {
     Distribute(std::ops::Range<u64>),
     /// This task counts.
     Commit { node: NodeId, attempt: Attempt, sequences: Vec<u64>, segments: Vec<Segment> },
+    /// The exchange counts.
+    CommitExchange,
     /// The step's end.
     Ended(StepId),
 }
@@ -50,6 +52,8 @@ pub struct Planted {
     pub acknowledge_before_sync: bool,
     /// Attempts are numbered from 1 in every life, under one epoch.
     pub attempts_reused_after_restart: bool,
+    /// An exchange goes on without what a lost worker gave or owned.
+    pub exchange_outlives_workers: bool,
 }
 
 /// Numbers that only rise, for the metrics.
@@ -180,6 +184,7 @@ impl MasterCore {
             Event::CutFailed(step, cause) | Event::MergeFailed(step, cause) => self.fail(step, cause),
             Event::Shipped(receipt, result) => self.on_shipped(now, receipt, result, out),
             Event::Result(node, result) => self.on_result(now, node, result, out),
+            Event::Unreached(node, unreached) => self.on_unreached(node, unreached),
             Event::Journaled(number) => self.on_journaled(now, number, out),
             Event::Finished(step, result) => self.on_finished(wall, step, result, out),
             Event::Tick => self.on_tick(now),
@@ -210,7 +215,9 @@ impl MasterCore {
         self.watch_readers(now);
         self.open_when_answered(out);
         self.ask_workers(now, out);
+        self.begin_exchange(out);
         self.distribute(now, out);
+        self.watch_exchange(now, out);
         self.ask_for_cuts(out);
         self.end_if_done(now, out);
         if self.draining && self.run.is_none() && self.waiting.is_empty() && !self.drained {
@@ -356,6 +363,7 @@ impl MasterCore {
                 let began = run.build.replace(self.build).filter(|it| !fresh && *it != self.build);
                 let same_plan = run.plan == opened.plan;
                 run.plan = opened.plan;
+                run.is_partitioned = opened.is_partitioned;
                 run.source = opened.source;
                 run.cut_earlier = opened.cut_earlier;
                 run.earlier = opened.earlier;
@@ -405,6 +413,7 @@ impl MasterCore {
                     Then::Commit { node, attempt, sequences, segments } => {
                         self.commit(node, attempt, &sequences, segments, out);
                     }
+                    Then::CommitExchange => self.on_exchange_committed(out),
                     Then::Ended(step) => self.on_ended(step, out),
                 }
             }
@@ -587,6 +596,7 @@ impl MasterCore {
             self.lose(now, attempt, &name, reason, out);
         }
         self.lose_taken(node, &gone.taken, &name, reason, out);
+        self.lose_exchange(node, &name, reason, out);
     }
 
     /// Keeps the account of a step that has ended, and lets the oldest go.

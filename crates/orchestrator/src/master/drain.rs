@@ -26,7 +26,7 @@ impl MasterCore {
     /// A worker leaves, and says so: most often it got a signal.
     pub(super) fn on_node_draining(&mut self, node: NodeId, out: &mut Vec<Effect>) {
         let Some(it) = self.nodes.by_id.get(&node).filter(|it| it.drained.is_none()) else { return };
-        let by = Caller::remote(CallerRole::Worker, it.joined.address.clone());
+        let by = Caller::remote(CallerRole::Worker, host_of(&it.joined.address));
         self.drain(Some(node), it.joined.name.clone(), by, out);
     }
 
@@ -51,4 +51,11 @@ impl MasterCore {
             self.nodes.drain(*node, Command { kind, node: Some(name.clone()), by: by.clone(), at: *wall });
         }
     }
+}
+
+/// The host of an address, which may have a port behind it.
+fn host_of(address: &str) -> String {
+    let host =
+        address.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(address, |(host, _)| host);
+    host.trim_matches(['[', ']']).to_owned()
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use elastic_flow_dataflow::seam::{Cover, Cut, SourcePart};
 use elastic_flow_queue::{Caller, StepErrorKind, StepSpec, StepState};
 use elastic_flow_receipt::{Attempt, Earlier, NodeId, ReceiptId, StepId};
-use elastic_flow_wire::message::{Found, HeldTask, Message, Payload, Segment, TaskResult};
+use elastic_flow_wire::message::{Found, HeldTask, Message, Payload, PeerUnreached, Segment, TaskResult};
 
 use super::account::Account;
 use crate::api::{ApiError, FailureView, FilesView};
@@ -37,6 +37,8 @@ pub struct Joined {
 pub struct Opened {
     /// Digest of the plan.
     pub plan: u64,
+    /// Whether its first stage is split by key and exchanged between the workers.
+    pub is_partitioned: bool,
     /// The parts of the source.
     pub parts: Vec<SourcePart>,
     /// Chunks of the step that it replays and that did not get into its result, with their old receipts.
@@ -141,6 +143,8 @@ pub enum Event {
     Shipped(ReceiptId, Result<Payload, String>),
     /// A task's result.
     Result(NodeId, TaskResult),
+    /// A worker cannot reach another one.
+    Unreached(NodeId, PeerUnreached),
     /// All records up to and with this one are in the journal, durably as configured.
     Journaled(u64),
     /// Some segment was not this program's output.

@@ -10,6 +10,7 @@ mod dead_letters;
 mod dead_letters_tests;
 mod drain;
 mod effects;
+mod exchange;
 mod handle;
 mod journaler;
 mod meters;

@@ -25,7 +25,8 @@ impl MasterCore {
         if entry.living == Some(false) {
             return;
         }
-        let Some(run) = self.run.as_mut().filter(|it| !it.finishing) else { return };
+        // What an exchange gave went with the link, and comes to nothing: a master that begins one anew does not wait for it.
+        let Some(run) = self.run.as_mut().filter(|it| !it.finishing && !it.is_partitioned) else { return };
         let step = run.step;
         for task in tasks.iter().filter(|it| it.step == step && !it.receipts.is_empty()) {
             let idle = |it: &ReceiptId| {
@@ -63,6 +64,8 @@ impl MasterCore {
             entry.seen = newest;
             entry.moved_at = now;
         }
+        self.reconcile_partitions(now, node, holding, out);
+        let Some(entry) = self.nodes.by_id.get(&node) else { return };
         let Some(run) = self.run.as_ref() else { return };
         for attempt in lost(entry, run, holding, now, after) {
             let Some(task) = self.run.as_ref().and_then(|it| it.tasks.get(&attempt)) else { continue };
@@ -77,6 +80,7 @@ impl MasterCore {
             if let Some(entry) = self.nodes.by_id.get_mut(&node) {
                 entry.notified = false;
             }
+            self.untold(node);
         }
     }
 

@@ -10,6 +10,7 @@ use super::assign::enter;
 use super::core::{CoreConfig, MasterCore};
 use super::dead_letters::note_skips;
 use super::effects::{Before, Effect, Ending, Open};
+use super::exchange::take_exchanged;
 use super::run::{Doing, Run};
 use crate::api::FailureView;
 use crate::journal::{DoneRecord, Record};
@@ -53,9 +54,20 @@ impl Recovery {
                     run.exhausted = conceived.exhausted;
                 }
             }
+            // Of an exchange, it counts with all others of it.
+            Record::Done(done) if done.generation > 0 => {
+                if let Some(run) = self.run(done.step) {
+                    run.uncommitted.push(DoneRecord { segments: Vec::new(), ..done.clone() });
+                }
+            }
             Record::Done(done) => {
                 if let Some(run) = self.run(done.step) {
                     take_done(run, done);
+                }
+            }
+            Record::Exchanged(exchanged) => {
+                if let Some(run) = self.run(exchanged.step) {
+                    take_exchanged(run, exchanged).iter().for_each(|done| take_done(run, done));
                 }
             }
             Record::SetAside(it) => {
@@ -135,6 +147,7 @@ impl Recovery {
         let source = core.sources.get(&step).cloned().unwrap_or_default();
         if let Some(run) = core.run.as_mut() {
             run.started_at = now;
+            run.uncommitted.clear();
             if state == StepState::CancelPending {
                 run.ending = Some(Ending::Cancelled);
             }

@@ -80,6 +80,7 @@ impl Bench {
                         missing: false,
                     };
                     let opened = Opened {
+                        is_partitioned: false,
                         plan: 1,
                         parts: vec![part],
                         replays: Vec::new(),

@@ -11,8 +11,10 @@ use elastic_flow_wire::message::{FailureKind, Payload, PayloadKind};
 
 use super::dead_letters::DeadLetter;
 use super::effects::{Ending, Observation};
+use super::exchange::Exchange;
 use super::nodes::{Needs, ReadBytes};
 use crate::api::{FailureView, FilesView, Progress};
+use crate::journal::DoneRecord;
 
 /// What a chunk is doing, from the scheduler's view. The ledger has its stations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -190,6 +192,16 @@ pub(crate) struct Run {
     pub(crate) names: BTreeMap<NodeId, String>,
     /// The last failures, oldest first, at most [`FAILURES_KEPT`].
     pub(crate) failures: Vec<FailureView>,
+    /// Whether its first stage is split by key and exchanged.
+    pub(crate) is_partitioned: bool,
+    /// The exchange that is at work.
+    pub(crate) exchange: Option<Exchange>,
+    /// Exchanges that were begun in this life of the master.
+    pub(crate) generations: u32,
+    /// Records of exchanges of which none was seen to count, in recovery.
+    pub(crate) uncommitted: Vec<DoneRecord>,
+    /// The exchange that counts, by the master's life and its generation, in recovery.
+    pub(crate) committed: Option<(u64, u32)>,
     /// Exponentially weighted nanoseconds a byte of finished tasks.
     pub(crate) nanos_per_byte: Option<f64>,
 }
@@ -250,6 +262,11 @@ impl Run {
             source: Bytes::new(),
             cut_earlier: Vec::new(),
             failures: Vec::new(),
+            is_partitioned: false,
+            exchange: None,
+            generations: 0,
+            uncommitted: Vec::new(),
+            committed: None,
             nanos_per_byte: None,
         }
     }
@@ -461,16 +478,20 @@ impl Run {
     }
 
     pub(crate) fn progress(&self, now: Mono) -> Progress {
+        let (held, bytes, entries) = match &self.exchange {
+            Some(exchange) => (self.accepted, exchange.bytes, exchange.entries),
+            None => (0, 0, 0),
+        };
         Progress {
             chunks: self.chunks.len() as u64,
-            chunks_done: self.aggregated,
+            chunks_done: self.aggregated.saturating_add(held),
             chunks_set_aside: self.set_aside,
             items_skipped: self.skipped,
             chunks_open: self.tasks.values().map(|it| it.chunks.len() as u64).sum(),
             source_exhausted: self.exhausted,
             bytes_total: self.bytes_total(),
-            bytes_done: self.bytes_done,
-            entries_done: self.entries_done,
+            bytes_done: self.bytes_done.saturating_add(bytes),
+            entries_done: self.entries_done.saturating_add(entries),
             elapsed_nanos: now.since(self.started_at).as_nanos().try_into().unwrap_or(u64::MAX),
             retried: self.retried,
         }

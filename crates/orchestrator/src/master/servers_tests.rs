@@ -106,6 +106,7 @@ impl Bench {
             vec![part("a.log", None, false)]
         };
         let opened = Opened {
+            is_partitioned: false,
             plan: 1,
             parts,
             replays: Vec::new(),

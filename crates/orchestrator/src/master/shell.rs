@@ -359,8 +359,7 @@ impl Loop {
             }
             Command::Save(step, reply) => {
                 // What counts now is on its way to the aggregate, before this, and nothing else is.
-                let progress = self.core.progress(self.clock.now()).filter(|(running, _)| *running == step);
-                let share = progress.map_or((0, 0), |(_, it)| (it.chunks_done, it.chunks));
+                let share = self.core.aggregated(step).unwrap_or_default();
                 self.defer(Deferred::Aggregate(aggregate::Job::Save(step, share, reply)));
             }
             Command::TakeOutput(step, reply) => {
@@ -414,7 +413,7 @@ impl Loop {
                 self.links.up(peer.node, sender);
                 tracing::info!(worker = %peer.name, address = %peer.address, slots = peer.slots, "worker joined");
                 let build = crate::narrow_build(&peer.build);
-                let address = if peer.data_address.is_empty() { peer.address } else { peer.data_address };
+                let address = peer_address(peer.address, peer.data_address);
                 // Its handshake was a sign of life.
                 let now = self.clock.now();
                 let known = self.pulses.remove(&peer.node).map(|it| it.pulse);
@@ -478,6 +477,7 @@ impl Loop {
             Message::Draining => self.handle(Event::NodeDraining(node)),
             Message::Holding(tasks) => self.handle(Event::Holding(node, tasks)),
             Message::Found(found) => self.handle(Event::Found(node, found)),
+            Message::Unreached(unreached) => self.handle(Event::Unreached(node, unreached)),
             Message::Notice(_)
             | Message::Assign(_)
             | Message::Ack(_)
@@ -485,6 +485,10 @@ impl Loop {
             | Message::Release(_)
             | Message::Credit(_)
             | Message::Look(_)
+            | Message::Exchange(_)
+            | Message::Parcels(_)
+            | Message::Taken(_)
+            | Message::Partition(_)
             | Message::Goodbye(_) => tracing::debug!(%node, "a message that a worker does not send"),
         }
     }
@@ -795,5 +799,16 @@ fn not_joined(expected: &ExpectedWorker) -> WorkerView {
         heartbeat_age_nanos: 0,
         read_in_place_bytes: 0,
         read_shipped_bytes: 0,
+    }
+}
+
+/// Where a worker is reached that connected from `host` and says that it is reached at `said`: its port alone where it listens at
+/// every address of its machine, nothing where it does not know.
+fn peer_address(host: String, said: String) -> String {
+    match said.strip_prefix(':') {
+        _ if said.is_empty() => host,
+        Some(port) if host.contains(':') => format!("[{host}]:{port}"),
+        Some(port) => format!("{host}:{port}"),
+        None => said,
     }
 }

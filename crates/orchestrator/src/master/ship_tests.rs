@@ -148,6 +148,7 @@ fn opened() -> Opened {
         missing: false,
     };
     Opened {
+        is_partitioned: false,
         plan: 1,
         parts: vec![part],
         replays: Vec::new(),

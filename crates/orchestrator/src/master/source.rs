@@ -192,6 +192,7 @@ impl Source {
         let mut aggregator = (prepared.aggregator)();
         let mut opened = Opened {
             plan: prepared.plan.digest(),
+            is_partitioned: prepared.partitioned.is_some(),
             parts: Vec::new(),
             replays: Vec::new(),
             cuts: true,
@@ -204,6 +205,13 @@ impl Source {
         };
         if let Some(old) = spec.replay_of {
             let rest = self.replay(old, aggregator.as_mut(), &mut opened)?;
+            let aggregated = opened.earlier.as_ref().map_or(0, |it| it.replayed().aggregated.receipts);
+            if aggregated > 0 && !prepared.plan.is_resumable() {
+                return Err(of_program(format!(
+                    "step {old} has run operators over what its workers exchanged, which saw no more than what it had: its result \
+                     cannot be added to; submit the step anew"
+                )));
+            }
             opened.cuts = rest.is_some();
             opened.source = rest.unwrap_or_default();
         }

@@ -286,7 +286,7 @@ fn merge_again(
         aggregator.restore(&saved).map_err(|it| StartError::Recovery(with_causes(&it)))?;
     }
     visit(store, &mut |record| match record {
-        Record::Done(done) if done.step == step => {
+        Record::Done(done) if done.step == step && core.counts(&done) => {
             done.segments.iter().try_for_each(|it| aggregator.merge(it)).map_err(|it| with_causes(&it))
         }
         Record::Cluster(_)
@@ -296,6 +296,7 @@ fn merge_again(
         | Record::Conceived(_)
         | Record::Done(_)
         | Record::SetAside(_)
+        | Record::Exchanged(_)
         | Record::Closed(_) => Ok(()),
     })?;
     Ok(Some((step, aggregator)))

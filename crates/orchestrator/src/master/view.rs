@@ -8,6 +8,7 @@ use super::account::{audit, gaps_of, name_of, reads_of};
 use super::core::MasterCore;
 use super::dead_letters::{page, skipped_of};
 use super::effects::Ending;
+use super::exchange::Exchange;
 use super::run::{Opening, Run};
 use crate::api::{
     ApiError, CommandView, DeadLetterFilter, DeadLetterView, FailureView, Progress, ReceiptFilter, ReceiptView,
@@ -99,6 +100,11 @@ impl MasterCore {
         self.run.as_ref().map(|it| (it.step, it.progress(now)))
     }
 
+    /// Chunks of the running step whose results are in the aggregate, or on their way into it; and all that there are.
+    pub(crate) fn aggregated(&self, step: StepId) -> Option<(u64, u64)> {
+        self.run.as_ref().filter(|it| it.step == step).map(|it| (it.aggregated, it.chunks.len() as u64))
+    }
+
     /// What the running step waits for, said by the code that decides it.
     fn waiting_for(&self, run: &Run, now: Mono) -> Option<String> {
         if let Some(since) = run.deserted_since {
@@ -132,6 +138,12 @@ impl MasterCore {
             let chunks: usize = run.tasks.values().map(|it| it.chunks.len()).sum();
             let oldest = now.since(run.tasks.values().map(|it| it.sent_at).min().unwrap_or(task.sent_at));
             return Some(format!("user code in {chunks} chunks, the oldest for {:.1} s", oldest.as_secs_f64()));
+        }
+        if let Some(partitions) = run.exchange.as_ref().map(Exchange::at_work).filter(|it| *it > 0) {
+            return Some(format!("{partitions} partitions, which their owners work on"));
+        }
+        if run.is_partitioned && run.exchange.is_none() && run.pending_count() > 0 {
+            return Some("a worker to own its partitions".to_owned());
         }
         if run.accepted > 0 || run.conceived > 0 {
             return Some("the journal".to_owned());

@@ -147,6 +147,7 @@ const fn step_of(record: &Record) -> Option<StepId> {
         Record::SetAside(it) => Some(it.receipt.step),
         Record::Closed(it) => Some(it.step),
         Record::Source(it) => Some(it.step),
+        Record::Exchanged(it) => Some(it.step),
     }
 }
 

@@ -7,20 +7,65 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use elastic_flow_clock::{Clock, Mono};
-use elastic_flow_dataflow::seam::{Stage, TaskContext, TaskFailure, TaskOutput};
+use elastic_flow_dataflow::seam::{Partition, PartitionedStage, Stage, TaskContext, TaskFailure, TaskOutput};
 use elastic_flow_dataflow::source::{DataRoots, OpenFailure};
 use elastic_flow_receipt::Attempt;
-use elastic_flow_wire::message::{Assignment, FailureKind, Outcome, TaskResult};
+use elastic_flow_wire::message::{
+    Assignment, FailureKind, Outcome, PartitionAssignment, PartitionSum, Segment, TaskResult,
+};
 use tokio::sync::mpsc;
 
-use super::core::answer;
+use super::core::{answer, answer_partition};
+use super::exchange::ExchangeId;
 use crate::config::LogTail;
 
-/// A task for a compute thread.
-struct Job {
-    assignment: Assignment,
-    stage: Option<Arc<dyn Stage>>,
-    context: TaskContext,
+/// What a compute thread is to do.
+enum Job {
+    /// A task of the stage that reads the source.
+    Task { assignment: Assignment, stage: Option<Arc<dyn Stage>>, context: TaskContext },
+    /// To take parcels into a partition.
+    Merge { exchange: ExchangeId, partition: u32, segments: Vec<Segment>, stage: Arc<dyn PartitionedStage> },
+    /// To run the stage behind the exchange over a partition.
+    Finish {
+        exchange: ExchangeId,
+        assignment: PartitionAssignment,
+        stage: Arc<dyn PartitionedStage>,
+        context: TaskContext,
+    },
+}
+
+/// What a compute thread has done.
+#[derive(Debug)]
+pub(super) enum Done {
+    /// A task, or a partition.
+    Task(TaskResult),
+    /// It has taken parcels into a partition.
+    Merged { exchange: ExchangeId, partition: u32, merged: PartitionSum, failed: Option<String> },
+}
+
+/// The partitions of the exchange that is at work, as far as they are merged.
+#[derive(Default)]
+struct Partitions {
+    exchange: Option<ExchangeId>,
+    merged: BTreeMap<u32, Box<dyn Partition>>,
+}
+
+impl Partitions {
+    /// Takes a partition out, for the one thread that works on it.
+    fn take(&mut self, exchange: ExchangeId, partition: u32) -> Option<Box<dyn Partition>> {
+        if self.exchange < Some(exchange) {
+            self.merged.clear();
+            self.exchange = Some(exchange);
+        }
+        self.merged.remove(&partition).filter(|_| self.exchange == Some(exchange))
+    }
+
+    /// Puts it back, if it is still wanted.
+    fn put(&mut self, exchange: ExchangeId, partition: u32, merged: Box<dyn Partition>) {
+        if self.exchange == Some(exchange) {
+            self.merged.insert(partition, merged);
+        }
+    }
 }
 
 /// What is known of an attempt at work.
@@ -66,12 +111,20 @@ pub(super) fn locked(board: &Board) -> std::sync::MutexGuard<'_, Workplace> {
     board.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+impl std::fmt::Debug for Partitions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let merged: Vec<&u32> = self.merged.keys().collect();
+        f.debug_struct("Partitions").field("exchange", &self.exchange).field("merged", &merged).finish()
+    }
+}
+
 /// The compute threads of a worker.
 #[derive(Debug)]
 pub(super) struct Compute {
     jobs: SyncSender<Job>,
     threads: Vec<JoinHandle<()>>,
     board: Board,
+    partitions: Arc<Mutex<Partitions>>,
 }
 
 /// What the threads share.
@@ -81,7 +134,8 @@ struct Shop {
     roots: DataRoots,
     log_tail: Option<LogTail>,
     clock: Arc<dyn Clock>,
-    finished: mpsc::Sender<TaskResult>,
+    partitions: Arc<Mutex<Partitions>>,
+    finished: mpsc::Sender<Done>,
 }
 
 impl Compute {
@@ -90,17 +144,19 @@ impl Compute {
         roots: DataRoots,
         log_tail: Option<LogTail>,
         clock: &Arc<dyn Clock>,
-        finished: &mpsc::Sender<TaskResult>,
+        finished: &mpsc::Sender<Done>,
     ) -> std::io::Result<Self> {
         // The deciding code starts no more than there are threads, so that a job never waits.
         let (jobs, queue) = sync_channel::<Job>(slots as usize);
         let board = Board::default();
+        let partitions = Arc::<Mutex<Partitions>>::default();
         let shop = Arc::new(Shop {
             queue: Mutex::new(queue),
             board: Arc::clone(&board),
             roots,
             log_tail,
             clock: Arc::clone(clock),
+            partitions: Arc::clone(&partitions),
             finished: finished.clone(),
         });
         let threads = (0..slots).map(|slot| {
@@ -108,21 +164,67 @@ impl Compute {
             std::thread::Builder::new().name(format!("slot {slot}")).spawn(move || shop.work())
         });
         let threads = threads.collect::<std::io::Result<Vec<_>>>()?;
-        Ok(Self { jobs, threads, board })
+        Ok(Self { jobs, threads, board, partitions })
     }
 
     pub(super) fn board(&self) -> Board {
         Arc::clone(&self.board)
     }
 
-    /// Hands a task to the next free thread.
-    pub(super) fn run(&self, assignment: Assignment, stage: Option<Arc<dyn Stage>>, max_skips: u64, now: Mono) {
+    /// Hands a task to the next free thread; its output is split into so many partitions, if any.
+    pub(super) fn run(
+        &self,
+        assignment: Assignment,
+        stage: Option<Arc<dyn Stage>>,
+        (max_skips, partitions): (u64, u32),
+        now: Mono,
+    ) {
+        let context = TaskContext { max_skips, partitions, ..self.begin(assignment.attempt, now) };
+        self.push(Job::Task { assignment, stage, context });
+    }
+
+    /// Hands parcels to the next free thread, which takes them into their partition.
+    pub(super) fn merge(
+        &self,
+        exchange: ExchangeId,
+        partition: u32,
+        segments: Vec<Segment>,
+        stage: Arc<dyn PartitionedStage>,
+    ) {
+        self.push(Job::Merge { exchange, partition, segments, stage });
+    }
+
+    /// Hands a partition that is complete to the next free thread.
+    pub(super) fn finish(
+        &self,
+        exchange: ExchangeId,
+        assignment: PartitionAssignment,
+        stage: Arc<dyn PartitionedStage>,
+        now: Mono,
+    ) {
+        let context = self.begin(assignment.attempt, now);
+        self.push(Job::Finish { exchange, assignment, stage, context });
+    }
+
+    /// Lets go of what was merged of an exchange.
+    pub(super) fn drop_partitions(&self, exchange: ExchangeId) {
+        let mut partitions = self.partitions.lock().unwrap_or_else(PoisonError::into_inner);
+        if partitions.exchange <= Some(exchange) {
+            *partitions = Partitions::default();
+        }
+    }
+
+    /// Notes an attempt as at work.
+    fn begin(&self, attempt: Attempt, now: Mono) -> TaskContext {
         let (stop, progress) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let at_work = AtWork { stop: Arc::clone(&stop), progress: Arc::clone(&progress), seen: 0, seen_at: now };
-        locked(&self.board).at_work.insert(assignment.attempt, at_work);
-        let context = TaskContext { stop, progress, attempt: assignment.attempt, max_skips };
+        locked(&self.board).at_work.insert(attempt, at_work);
+        TaskContext { stop, progress, attempt, max_skips: 0, partitions: 0 }
+    }
+
+    fn push(&self, job: Job) {
         // Fails only if every thread is gone, and then nothing runs any more.
-        if self.jobs.try_send(Job { assignment, stage, context }).is_err() {
+        if self.jobs.try_send(job).is_err() {
             tracing::error!("no compute thread takes the task: a bug");
         }
     }
@@ -145,23 +247,65 @@ impl Shop {
     fn work(&self) {
         loop {
             let job = self.queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-            let Ok(Job { mut assignment, stage, context }) = job else { return };
-            let begun = self.clock.now();
-            let outcome = match self.run(&mut assignment, stage.as_deref(), &context) {
-                Ok(output) => {
-                    let nanos = self.clock.now().since(begun).as_nanos().try_into().unwrap_or(u64::MAX);
-                    Outcome::Done { chunks: output.chunks, segments: output.segments, nanos, skips: output.skips }
+            let done = match job {
+                Err(_) => return,
+                Ok(Job::Merge { exchange, partition, segments, stage }) => {
+                    self.merge(exchange, partition, &segments, stage.as_ref())
                 }
-                Err(failure) => failed(failure, self.log_tail.as_ref()),
+                Ok(Job::Task { mut assignment, stage, context }) => {
+                    let outcome = self.timed(context.attempt, || self.run(&mut assignment, stage.as_deref(), &context));
+                    Done::Task(answer(&assignment, outcome))
+                }
+                Ok(Job::Finish { exchange, assignment, stage, context }) => {
+                    let partition = self.take(exchange, assignment.receipt.partition, stage.as_ref());
+                    let outcome = self.timed(context.attempt, || partition.finish(assignment.receipt, &context));
+                    Done::Task(answer_partition(&assignment, outcome))
+                }
             };
-            let kind = if matches!(outcome, Outcome::Done { .. }) { "done" } else { "failed" };
-            metrics::histogram!("elastic_flow_task_seconds", "outcome" => kind)
-                .record(self.clock.now().since(begun).as_secs_f64());
-            locked(&self.board).at_work.remove(&assignment.attempt);
-            if self.finished.blocking_send(answer(&assignment, outcome)).is_err() {
+            if self.finished.blocking_send(done).is_err() {
                 return;
             }
         }
+    }
+
+    /// Runs an attempt, which is at work no more then.
+    fn timed(&self, attempt: Attempt, code: impl FnOnce() -> Result<TaskOutput, TaskFailure>) -> Outcome {
+        let begun = self.clock.now();
+        let outcome = match code() {
+            Ok(output) => {
+                let nanos = self.clock.now().since(begun).as_nanos().try_into().unwrap_or(u64::MAX);
+                Outcome::Done { chunks: output.chunks, segments: output.segments, nanos, skips: output.skips }
+            }
+            Err(failure) => failed(failure, self.log_tail.as_ref()),
+        };
+        let kind = if matches!(outcome, Outcome::Done { .. }) { "done" } else { "failed" };
+        metrics::histogram!("elastic_flow_task_seconds", "outcome" => kind)
+            .record(self.clock.now().since(begun).as_secs_f64());
+        locked(&self.board).at_work.remove(&attempt);
+        outcome
+    }
+
+    fn take(&self, exchange: ExchangeId, partition: u32, stage: &dyn PartitionedStage) -> Box<dyn Partition> {
+        let merged = self.partitions.lock().unwrap_or_else(PoisonError::into_inner).take(exchange, partition);
+        merged.unwrap_or_else(|| stage.begin())
+    }
+
+    fn merge(&self, exchange: ExchangeId, partition: u32, segments: &[Segment], stage: &dyn PartitionedStage) -> Done {
+        let mut merging = self.take(exchange, partition, stage);
+        let (mut merged, mut failed) = (PartitionSum::default(), None);
+        for segment in segments {
+            if let Err(failure) = merging.merge(segment) {
+                let message = match failure {
+                    TaskFailure::Failed { message, .. } | TaskFailure::NotHere { message, .. } => message,
+                    TaskFailure::Stopped => "it was stopped".to_owned(),
+                };
+                failed = Some(format!("partition {partition} cannot be merged: {message}"));
+                break;
+            }
+            merged.add(&PartitionSum::of(segment));
+        }
+        self.partitions.lock().unwrap_or_else(PoisonError::into_inner).put(exchange, partition, merging);
+        Done::Merged { exchange, partition, merged, failed }
     }
 
     fn run(

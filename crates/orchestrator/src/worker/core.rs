@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use elastic_flow_clock::Mono;
-use elastic_flow_receipt::{Attempt, ReceiptId, StepId};
+use elastic_flow_receipt::{Attempt, NodeId, ReceiptId, StepId};
 use elastic_flow_wire::message::{
-    Assignment, FailureKind, Found, HeldTask, Look, Message, Outcome, SkippedItem, StepNotice, TaskResult, digest,
+    Assignment, ExchangeNotice, FailureKind, Found, HeldTask, Look, Message, Outcome, Parcels, PartitionAssignment,
+    PartitionSum, Segment, SkippedItem, StepNotice, TaskResult, digest,
 };
 
+use super::exchange::{Exchange, ExchangeId, Ready, exchange_of, id_of};
 use crate::interceptor::ChunkEvent;
 use crate::master::{Hook, Observation};
 
@@ -25,6 +27,23 @@ pub enum Event {
     Prepared(StepId, Result<(), String>),
     /// A compute thread is done with an attempt.
     Finished(TaskResult),
+    /// A compute thread is done with [`Effect::Merge`].
+    Merged {
+        /// The exchange.
+        exchange: ExchangeId,
+        /// The partition.
+        partition: u32,
+        /// What was merged.
+        merged: PartitionSum,
+        /// Why it failed, if it did.
+        failed: Option<String>,
+    },
+    /// The worker that was to be connected to can be reached.
+    PeerUp(NodeId),
+    /// It cannot any more.
+    PeerDown(NodeId),
+    /// Another worker said something.
+    PeerMessage(NodeId, Message),
     /// The answer to [`Effect::Look`].
     Found(Found),
     /// Time has passed.
@@ -38,8 +57,34 @@ pub enum Event {
 pub enum Effect {
     /// Build the program of a step and compare its plan.
     Prepare(StepNotice),
-    /// Run this on a free compute thread.
-    Start(Assignment),
+    /// Run this on a free compute thread, and split its output into so many partitions, if any.
+    Start(Assignment, u32),
+    /// Merge these into a partition, on a free compute thread.
+    Merge {
+        /// The exchange.
+        exchange: ExchangeId,
+        /// The partition.
+        partition: u32,
+        /// What is to be merged.
+        segments: Vec<Segment>,
+    },
+    /// Run the stage behind the exchange over a partition that is complete, on a free compute thread.
+    FinishPartition(ExchangeId, PartitionAssignment),
+    /// Let go of what was merged of an exchange.
+    DropPartitions(ExchangeId),
+    /// Connect to another worker, for as long as it takes.
+    Connect {
+        /// Which.
+        node: NodeId,
+        /// Where.
+        address: String,
+    },
+    /// Drop the connection to another worker.
+    Disconnect(NodeId),
+    /// Say this to a worker that this one has connected to.
+    SendPeer(NodeId, Message),
+    /// Say this to a worker that has connected to this one.
+    ReplyPeer(NodeId, Message),
     /// Look which files are here.
     Look(Look),
     /// The attempt is not wanted any more: stop it at its next block.
@@ -94,13 +139,21 @@ pub struct WorkerCore {
     newest: Option<Attempt>,
     /// What is being looked for: the step, and the digest of the question.
     looking: BTreeSet<(StepId, u64)>,
+    /// This node.
+    node: NodeId,
+    exchange: Option<Exchange>,
+    /// Parcels of an exchange that is not known here yet.
+    early: Vec<(NodeId, Parcels)>,
 }
 
 impl WorkerCore {
     /// A worker with `slots` compute threads, which sends a result again when it was not acknowledged for `resend_after`.
     #[must_use]
-    pub const fn new(name: String, slots: usize, resend_after: Duration, observing: bool) -> Self {
+    pub const fn new(name: String, node: NodeId, slots: usize, resend_after: Duration, observing: bool) -> Self {
         Self {
+            node,
+            exchange: None,
+            early: Vec::new(),
             name,
             slots,
             resend_after,
@@ -139,8 +192,9 @@ impl WorkerCore {
             }
             Event::Finished(result) => {
                 self.working.remove(&result.attempt);
+                let result = self.exchanged(result, out);
                 self.observe_finished(&result, out);
-                self.held.insert(result.attempt, Held { result, sent_at: None });
+                self.hold(result);
             }
             Event::Found(found) => {
                 self.looking.remove(&(found.step, found.question));
@@ -148,12 +202,34 @@ impl WorkerCore {
                     out.push(Effect::Send(Message::Found(found)));
                 }
             }
-            Event::Tick => self.offer(now, self.resend_after, out),
+            Event::Merged { exchange, partition, merged, failed } => {
+                if let Some(it) = self.current(exchange) {
+                    it.on_merged(partition, merged, failed);
+                }
+            }
+            Event::PeerUp(node) => {
+                if let Some(exchange) = &mut self.exchange {
+                    exchange.on_up(node, out);
+                }
+            }
+            Event::PeerDown(node) => {
+                if let Some(exchange) = &mut self.exchange {
+                    exchange.on_down(node);
+                }
+            }
+            Event::PeerMessage(node, message) => self.on_peer_message(node, message, out),
+            Event::Tick => {
+                self.offer(now, self.resend_after, out);
+                if let Some(exchange) = self.exchange.as_mut().filter(|_| self.connected) {
+                    exchange.watch(now, out);
+                }
+            }
             Event::Drain => self.on_drain(out),
         }
         self.start(out);
         self.offer_new(now, out);
-        if self.draining && !self.left && self.working.is_empty() && self.held.is_empty() {
+        let owns = self.exchange.as_ref().is_some_and(Exchange::owns_partitions);
+        if self.draining && !self.left && self.working.is_empty() && self.held.is_empty() && !owns {
             self.left = true;
             out.push(Effect::Left);
         }
@@ -162,7 +238,8 @@ impl WorkerCore {
     /// Every attempt that is here in some form: what the heartbeat tells, so that the master sees what was lost on the way.
     pub fn holding(&self) -> impl Iterator<Item = Attempt> {
         let queued = self.queued.iter().map(|it| it.attempt);
-        queued.chain(self.working.keys().copied()).chain(self.held.keys().copied())
+        let wanted = self.exchange.iter().flat_map(Exchange::wanted);
+        queued.chain(self.working.keys().copied()).chain(self.held.keys().copied()).chain(wanted)
     }
 
     /// What a master that is new, or had lost this worker, is told before anything else.
@@ -189,7 +266,13 @@ impl WorkerCore {
     /// Compute threads at work.
     #[must_use]
     pub fn busy(&self) -> usize {
-        self.working.len()
+        self.working.len().saturating_add(self.exchange.as_ref().map_or(0, Exchange::busy))
+    }
+
+    /// Bytes of parcels that wait for their owners.
+    #[must_use]
+    pub fn waiting_bytes(&self) -> u64 {
+        self.exchange.as_ref().map_or(0, Exchange::waiting_bytes)
     }
 
     /// Bytes of results that the master has not acknowledged.
@@ -229,7 +312,12 @@ impl WorkerCore {
             | Message::Draining
             | Message::Holding(_)
             | Message::Found(_)
-            | Message::Result(_) => {}
+            | Message::Result(_)
+            | Message::Parcels(_)
+            | Message::Taken(_)
+            | Message::Unreached(_) => {}
+            Message::Exchange(notice) => self.on_exchange(notice, out),
+            Message::Partition(assignment) => self.on_partition(assignment),
         }
     }
 
@@ -245,7 +333,8 @@ impl WorkerCore {
             self.hand_back(assignment);
             return;
         }
-        if !self.programs.contains_key(&assignment.step) {
+        let unknown = assignment.generation > 0 && self.exchange_for(&assignment).is_none();
+        if unknown || !self.programs.contains_key(&assignment.step) {
             return; // its notice was lost: the heartbeat shows that the attempt is not here, and both come again
         }
         self.newest = Some(attempt);
@@ -267,6 +356,134 @@ impl WorkerCore {
         if self.programs.remove(&step).is_some() {
             out.push(Effect::Forget(step));
         }
+        self.early.retain(|(_, it)| it.step != step);
+        if let Some(exchange) = self.exchange.take_if(|it| it.id.step == step) {
+            exchange.end(out);
+        }
+    }
+
+    /// An exchange begins, or begins anew: what is here of an earlier one is not wanted any more.
+    fn on_exchange(&mut self, notice: ExchangeNotice, out: &mut Vec<Effect>) {
+        let id = id_of(&notice);
+        if self.exchange.as_ref().is_some_and(|it| it.id >= id) {
+            return;
+        }
+        if let Some(before) = self.exchange.take() {
+            before.end(out);
+        }
+        let exchange = self.exchange.insert(Exchange::begin(notice, self.node, out));
+        for (node, parcels) in std::mem::take(&mut self.early) {
+            if exchange_of(&parcels) == id {
+                out.push(Effect::ReplyPeer(node, Exchange::taken(&parcels)));
+                exchange.take(parcels);
+            }
+        }
+    }
+
+    fn on_partition(&mut self, assignment: PartitionAssignment) {
+        let (step, epoch) = (assignment.receipt.step, assignment.attempt.epoch);
+        let id = ExchangeId { step, epoch, generation: assignment.generation };
+        if let Some(exchange) = self.current(id) {
+            exchange.want(assignment);
+        }
+    }
+
+    fn on_peer_message(&mut self, node: NodeId, message: Message, out: &mut Vec<Effect>) {
+        match message {
+            Message::Parcels(parcels) => {
+                let id = exchange_of(&parcels);
+                let known = self.exchange.as_ref().map(|it| it.id);
+                if known == Some(id) {
+                    out.push(Effect::ReplyPeer(node, Exchange::taken(&parcels)));
+                    if let Some(exchange) = &mut self.exchange {
+                        exchange.take(parcels);
+                    }
+                } else if known < Some(id) {
+                    self.early.push((node, parcels));
+                }
+            }
+            Message::Taken(taken) => {
+                let id = ExchangeId { step: taken.step, epoch: taken.attempt.epoch, generation: taken.generation };
+                if let Some(exchange) = self.current(id) {
+                    exchange.on_taken(node, taken.attempt);
+                }
+            }
+            // The transport lets nothing else through.
+            Message::Notice(_)
+            | Message::Assign(_)
+            | Message::Ack(_)
+            | Message::Revoke(_)
+            | Message::Release(_)
+            | Message::Result(_)
+            | Message::Heartbeat(_)
+            | Message::Credit(_)
+            | Message::Draining
+            | Message::Goodbye(_)
+            | Message::Holding(_)
+            | Message::Look(_)
+            | Message::Found(_)
+            | Message::Exchange(_)
+            | Message::Partition(_)
+            | Message::Unreached(_) => {}
+        }
+    }
+
+    fn current(&mut self, id: ExchangeId) -> Option<&mut Exchange> {
+        self.exchange.as_mut().filter(|it| it.id == id)
+    }
+
+    /// The exchange that an assignment's output goes into.
+    fn exchange_for(&self, assignment: &Assignment) -> Option<&Exchange> {
+        let id =
+            ExchangeId { step: assignment.step, epoch: assignment.attempt.epoch, generation: assignment.generation };
+        self.exchange.as_ref().filter(|it| it.id == id)
+    }
+
+    /// A finished task's output on its way to the owners of the partitions, if it is for an exchange: the master gets sums.
+    fn exchanged(&mut self, mut result: TaskResult, out: &mut Vec<Effect>) -> TaskResult {
+        let is_first_stage = result.receipts.iter().all(|it| it.stage == result.stage) && result.stage.0 == 0;
+        if result.generation == 0 || !is_first_stage {
+            return result;
+        }
+        let Outcome::Done { chunks, segments, nanos, skips } = result.outcome else { return result };
+        let id = ExchangeId { step: result.step, epoch: result.attempt.epoch, generation: result.generation };
+        result.outcome = match self.current(id) {
+            Some(exchange) => {
+                let sums = exchange.give(result.attempt, segments, out);
+                Outcome::Exchanged { chunks, sums, nanos, skips }
+            }
+            // Of an exchange that has been begun anew since: nobody wants it.
+            None => Outcome::HandedBack,
+        };
+        result
+    }
+
+    /// Gives partitions to free compute threads: merging comes before the next task of the source.
+    fn start_partitions(&mut self, out: &mut Vec<Effect>) {
+        while self.busy() < self.slots
+            && let Some(exchange) = &mut self.exchange
+            && matches!(self.programs.get(&exchange.id.step), Some(Program::Ready))
+            && let Some(ready) = exchange.next_ready()
+        {
+            let id = exchange.id;
+            match ready {
+                Ready::Merge(partition, segments) => out.push(Effect::Merge { exchange: id, partition, segments }),
+                Ready::Finish(assignment) => {
+                    let receipts = vec![assignment.receipt];
+                    self.working.insert(assignment.attempt, Working { step: id.step, receipts });
+                    out.push(Effect::FinishPartition(id, assignment));
+                }
+                Ready::Fail(assignment, message) => {
+                    let (kind, receipt, log_tail) = (FailureKind::Resource, Some(assignment.receipt), Vec::new());
+                    let outcome = Outcome::Failed { kind, receipt, item: None, message, log_tail };
+                    self.hold(answer_partition(&assignment, outcome));
+                }
+                Ready::Differs(assignment, message) => {
+                    let outcome = Outcome::NotHere { receipts: vec![assignment.receipt], message };
+                    self.hold(answer_partition(&assignment, outcome));
+                }
+            }
+        }
     }
 
     fn on_drain(&mut self, out: &mut Vec<Effect>) {
@@ -287,20 +504,26 @@ impl WorkerCore {
     }
 
     fn hand_back(&mut self, assignment: Assignment) {
-        let result = answer(&assignment, Outcome::HandedBack);
+        self.hold(answer(&assignment, Outcome::HandedBack));
+    }
+
+    fn hold(&mut self, result: TaskResult) {
         self.held.insert(result.attempt, Held { result, sent_at: None });
     }
 
     fn start(&mut self, out: &mut Vec<Effect>) {
+        self.start_partitions(out);
         let mut waiting = VecDeque::new();
-        while self.working.len() < self.slots
+        while self.busy() < self.slots
+            && !self.exchange.as_ref().is_some_and(Exchange::is_full)
             && let Some(assignment) = self.queued.pop_front()
         {
             match self.programs.get(&assignment.step) {
                 Some(Program::Ready) => {
                     let receipts = assignment.chunks.iter().map(|it| it.receipt).collect();
                     self.working.insert(assignment.attempt, Working { step: assignment.step, receipts });
-                    out.push(Effect::Start(assignment));
+                    let partitions = self.exchange_for(&assignment).map_or(0, |it| it.partitions);
+                    out.push(Effect::Start(assignment, partitions));
                 }
                 Some(Program::Refused(message)) => {
                     let outcome = Outcome::Failed {
@@ -310,8 +533,7 @@ impl WorkerCore {
                         message: message.clone(),
                         log_tail: Vec::new(),
                     };
-                    let result = answer(&assignment, outcome);
-                    self.held.insert(result.attempt, Held { result, sent_at: None });
+                    self.hold(answer(&assignment, outcome));
                 }
                 Some(Program::Preparing) => waiting.push_back(assignment),
                 None => {}
@@ -350,7 +572,7 @@ impl WorkerCore {
             return;
         }
         match &result.outcome {
-            Outcome::Done { chunks, .. } => {
+            Outcome::Done { chunks, .. } | Outcome::Exchanged { chunks, .. } => {
                 for read in chunks {
                     for hook in [Hook::Processed, Hook::Sent] {
                         let event = self.event(read.receipt, Some(read.entries), read.bytes, None);
@@ -370,6 +592,19 @@ impl WorkerCore {
 
     fn event(&self, receipt: ReceiptId, entries: Option<u64>, bytes: u64, error: Option<String>) -> ChunkEvent {
         ChunkEvent { receipt, node: self.name.clone(), peer: None, entries, bytes, error }
+    }
+}
+
+/// The result of a partition.
+#[must_use]
+pub fn answer_partition(assignment: &PartitionAssignment, outcome: Outcome) -> TaskResult {
+    TaskResult {
+        attempt: assignment.attempt,
+        step: assignment.receipt.step,
+        stage: assignment.receipt.stage,
+        generation: assignment.generation,
+        receipts: vec![assignment.receipt],
+        outcome,
     }
 }
 
@@ -393,7 +628,7 @@ fn result_bytes(result: &TaskResult) -> u64 {
             let skipped: u64 = skips.iter().map(|it| kept(it) as u64).sum();
             segments.iter().map(|it| it.body.len() as u64).sum::<u64>().saturating_add(skipped)
         }
-        Outcome::Failed { .. } | Outcome::NotHere { .. } | Outcome::HandedBack => 0,
+        Outcome::Failed { .. } | Outcome::NotHere { .. } | Outcome::HandedBack | Outcome::Exchanged { .. } => 0,
     }
 }
 
@@ -435,7 +670,15 @@ mod tests {
     fn shown(effects: &[Effect]) -> Vec<String> {
         let show = |it: &Effect| match it {
             Effect::Prepare(_) => "prepare".to_owned(),
-            Effect::Start(it) => format!("start {}", it.attempt.number),
+            Effect::Start(it, 0) => format!("start {}", it.attempt.number),
+            Effect::Start(it, partitions) => format!("start {} into {partitions}", it.attempt.number),
+            Effect::Merge { partition, segments, .. } => format!("merge {} into {partition}", segments.len()),
+            Effect::FinishPartition(_, it) => format!("finish {}", it.receipt.partition),
+            Effect::DropPartitions(_) => "drop".to_owned(),
+            Effect::Connect { node, .. } => format!("connect {}", node.0),
+            Effect::Disconnect(node) => format!("disconnect {}", node.0),
+            Effect::SendPeer(node, _) => format!("give {}", node.0),
+            Effect::ReplyPeer(node, _) => format!("taken {}", node.0),
             Effect::Look(it) => format!("look {}", it.step),
             Effect::Stop(it) => format!("stop {}", it.number),
             Effect::Send(Message::Result(it)) => {
@@ -444,6 +687,7 @@ mod tests {
                     Outcome::Failed { .. } => "failed",
                     Outcome::NotHere { .. } => "not here",
                     Outcome::HandedBack => "back",
+                    Outcome::Exchanged { .. } => "exchanged",
                 };
                 format!("send {how} {}", it.attempt.number)
             }
@@ -466,8 +710,10 @@ mod tests {
 
     impl Bench {
         fn new(slots: usize) -> Self {
-            let mut bench =
-                Self { core: WorkerCore::new("w".to_owned(), slots, Duration::from_secs(2), false), now: Mono::ZERO };
+            let mut bench = Self {
+                core: WorkerCore::new("w".to_owned(), NodeId(1), slots, Duration::from_secs(2), false),
+                now: Mono::ZERO,
+            };
             assert_eq!(bench.on(Event::Connected), ["holding []"]);
             assert_eq!(bench.on(notice()), ["prepare"]);
             assert!(bench.on(Event::Prepared(STEP, Ok(()))).is_empty());

@@ -2,7 +2,10 @@
 
 mod compute;
 mod core;
+mod exchange;
+mod peers;
 mod shell;
 
-pub use core::{Effect, Event, WorkerCore, answer};
+pub use core::{Effect, Event, WorkerCore, answer, answer_partition};
+pub use exchange::ExchangeId;
 pub use shell::Worker;

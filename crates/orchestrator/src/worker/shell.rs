@@ -7,17 +7,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use elastic_flow_clock::{Clock, Mono};
-use elastic_flow_dataflow::seam::Stage;
+use elastic_flow_dataflow::seam::{PartitionedStage, Stage};
 use elastic_flow_dataflow::source::{self, DataRoots, Seen};
 use elastic_flow_receipt::{Attempt, NodeId, StepId};
 use elastic_flow_transport::{Endpoint, Net, TransportEvent, TransportStats};
 use elastic_flow_wire::Role;
-use elastic_flow_wire::message::{Found, Look, Message, Pulse, StepNotice, TaskResult, digest};
+use elastic_flow_wire::message::{Found, Look, Message, Pulse, StepNotice, digest};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::{Interval, MissedTickBehavior};
 
-use super::compute::{Board, Compute, locked};
+use super::compute::{Board, Compute, Done, locked};
 use super::core::{Effect, Event, WorkerCore};
+use super::exchange::ExchangeId;
+use super::peers::{PeerEvent, Peers};
 use crate::config::{RenderMetrics, WorkerConfig};
 use crate::error::StartError;
 use crate::interceptor::Interceptors;
@@ -32,6 +35,9 @@ const FINISHED_PER_SLOT: usize = 4;
 const TICK: Duration = Duration::from_millis(250);
 /// A result that was not acknowledged for so long is sent again.
 const RESEND_AFTER: Duration = Duration::from_secs(10);
+/// Where a worker takes links of others whose master is on this machine, and where one does whose master is not.
+const LISTEN_HERE: &str = "127.0.0.1:0";
+const LISTEN_ANYWHERE: &str = "0.0.0.0:0";
 /// Heartbeats that bring the node's metrics: every so many.
 const METRICS_EVERY: u32 = 5;
 
@@ -62,17 +68,27 @@ impl Worker {
         let node = crate::fresh_node()?;
         let mut endpoint = endpoint_config(&config.node, Role::Worker, node, 0);
         endpoint.slots = config.slots;
-        endpoint.data_address = config.advertise.clone().unwrap_or_default();
+        let listen = match &config.listen {
+            Some(listen) => listen,
+            // A name that is not known yet may be beyond; then it is said at the first connection.
+            None if matches!(net.is_loopback(&config.master).await, Ok(false)) => LISTEN_ANYWHERE,
+            None => LISTEN_HERE,
+        };
+        let peer = endpoint_config(&config.node, Role::Peer, node, 0);
+        let peers = Peers::start(net.clone(), listen, peer, Arc::clone(&clock)).await?;
+        endpoint.data_address = config.advertise.clone().unwrap_or_else(|| peers.address());
         let endpoint = Endpoint::dial(net, &config.master, endpoint, Arc::clone(&clock)).await?;
         let slots = config.slots.max(1);
         let (finished, finished_in) = mpsc::channel(FINISHED_PER_SLOT.saturating_mul(slots as usize));
         let compute = Compute::start(slots, config.roots.clone(), config.log_tail.clone(), &clock, &finished)
             .map_err(StartError::Thread)?;
         let observer = Observer::start(interceptors, &config.node.name).map_err(StartError::Thread)?;
-        let core = WorkerCore::new(config.node.name.clone(), slots as usize, RESEND_AFTER, observer.wanted());
+        let core = WorkerCore::new(config.node.name.clone(), node, slots as usize, RESEND_AFTER, observer.wanted());
         let shown = Arc::new(Mutex::new(Shown::default()));
         crate::meters::build_info(config.node.build);
         endpoint.set_pulse(pulse(Arc::clone(&shown), compute.board(), config.metrics.clone(), Arc::clone(&clock)));
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (stop, stop_in) = mpsc::channel(4);
         let (stopped_out, stopped) = watch::channel(None);
         let (connected_out, connected) = watch::channel(false);
@@ -82,6 +98,7 @@ impl Worker {
             programs,
             endpoint,
             links: Links::default(),
+            peers,
             compute,
             observer,
             shown,
@@ -93,6 +110,7 @@ impl Worker {
             stopping: None,
             left: false,
             told_transport: TransportStats::default(),
+            tick,
             connected: connected_out,
         };
         let mut tasks = JoinSet::new();
@@ -179,6 +197,7 @@ fn resident_bytes() -> u64 {
 /// A step that can run here.
 struct Ready {
     stages: Vec<Arc<dyn Stage>>,
+    partitioned: Option<Arc<dyn PartitionedStage>>,
     /// Items that may be skipped in the whole step.
     max_skips: u64,
 }
@@ -189,6 +208,7 @@ struct Loop {
     programs: Arc<Programs>,
     endpoint: Endpoint,
     links: Links,
+    peers: Peers,
     compute: Compute,
     observer: Observer,
     shown: Arc<Mutex<Shown>>,
@@ -200,12 +220,14 @@ struct Loop {
     stopping: Option<Mono>,
     left: bool,
     told_transport: TransportStats,
+    tick: Interval,
     connected: watch::Sender<bool>,
 }
 
 enum Input {
     Transport(TransportEvent),
-    Finished(TaskResult),
+    Finished(Done),
+    Peer(PeerEvent),
     Prepared(StepId, Result<Ready, String>),
     Found(Found),
     Stop(Duration),
@@ -216,7 +238,7 @@ enum Input {
 impl Loop {
     async fn run(
         mut self,
-        mut finished: mpsc::Receiver<TaskResult>,
+        mut finished: mpsc::Receiver<Done>,
         mut stop: mpsc::Receiver<Duration>,
         stopped: watch::Sender<Option<String>>,
     ) {
@@ -228,7 +250,13 @@ impl Loop {
                     break;
                 }
                 Input::Transport(event) => self.on_transport(event),
-                Input::Finished(result) => self.handle(Event::Finished(result)),
+                Input::Finished(Done::Task(result)) => self.handle(Event::Finished(result)),
+                Input::Finished(Done::Merged { exchange, partition, merged, failed }) => {
+                    self.handle(Event::Merged { exchange, partition, merged, failed });
+                }
+                Input::Peer(PeerEvent::Up(node)) => self.handle(Event::PeerUp(node)),
+                Input::Peer(PeerEvent::Down(node)) => self.handle(Event::PeerDown(node)),
+                Input::Peer(PeerEvent::Message(node, message)) => self.handle(Event::PeerMessage(node, message)),
                 Input::Prepared(step, result) => self.on_prepared(step, result),
                 Input::Found(found) => self.handle(Event::Found(found)),
                 Input::Stop(grace) => {
@@ -243,6 +271,7 @@ impl Loop {
         }
         self.links.flush().await;
         self.endpoint.shutdown(Duration::from_secs(1)).await;
+        self.peers.end().await;
         self.compute.detach();
         let observer = self.observer;
         if tokio::task::spawn_blocking(move || observer.join()).await.is_err() {
@@ -253,7 +282,7 @@ impl Loop {
     }
 
     /// Cancel safe: every arm is, and none awaits after it has taken a value.
-    async fn next(&mut self, finished: &mut mpsc::Receiver<TaskResult>, stop: &mut mpsc::Receiver<Duration>) -> Input {
+    async fn next(&mut self, finished: &mut mpsc::Receiver<Done>, stop: &mut mpsc::Receiver<Duration>) -> Input {
         let room = !self.observer.is_behind();
         tokio::select! {
             biased;
@@ -264,8 +293,10 @@ impl Loop {
                 Err(_) => Input::Tick,
             },
             Some(found) = self.looking.join_next() => found.map_or(Input::Tick, Input::Found),
+            // In its turn, however much comes in.
+            _ = self.tick.tick() => Input::Tick,
             event = self.endpoint.next_event(), if room => event.map_or(Input::Gone, Input::Transport),
-            () = tokio::time::sleep(TICK) => Input::Tick,
+            event = self.peers.next(), if room => event.map_or(Input::Tick, Input::Peer),
         }
     }
 
@@ -279,11 +310,26 @@ impl Loop {
         for effect in effects {
             match effect {
                 Effect::Prepare(notice) => self.prepare(notice),
-                Effect::Start(assignment) => {
+                Effect::Merge { exchange, partition, segments } => {
+                    if let Some(stage) = self.partitioned(exchange) {
+                        self.compute.merge(exchange, partition, segments, stage);
+                    }
+                }
+                Effect::FinishPartition(exchange, assignment) => {
+                    if let Some(stage) = self.partitioned(exchange) {
+                        self.compute.finish(exchange, assignment, stage, self.clock.now());
+                    }
+                }
+                Effect::DropPartitions(exchange) => self.compute.drop_partitions(exchange),
+                Effect::Connect { node, address } => self.peers.connect(node, address),
+                Effect::Disconnect(node) => self.peers.disconnect(node),
+                Effect::SendPeer(node, message) => self.peers.send(node, message),
+                Effect::ReplyPeer(node, message) => self.peers.reply(node, message),
+                Effect::Start(assignment, partitions) => {
                     let ready = self.prepared.get(&assignment.step);
                     let stage = ready.and_then(|it| it.stages.get(usize::from(assignment.stage.0))).cloned();
                     let max_skips = ready.map_or(0, |it| it.max_skips);
-                    self.compute.run(assignment, stage, max_skips, self.clock.now());
+                    self.compute.run(assignment, stage, (max_skips, partitions), self.clock.now());
                 }
                 Effect::Look(look) => self.look(look),
                 Effect::Stop(attempt) => locked(&self.compute.board()).stop(attempt),
@@ -299,6 +345,11 @@ impl Loop {
                 Effect::Left => self.left = true,
             }
         }
+    }
+
+    /// The stage behind an exchange. The deciding code starts nothing of a step that is not ready.
+    fn partitioned(&self, exchange: ExchangeId) -> Option<Arc<dyn PartitionedStage>> {
+        self.prepared.get(&exchange.step).and_then(|it| it.partitioned.clone())
     }
 
     /// A disk may be slow, so it is looked at where that may block.
@@ -323,7 +374,8 @@ impl Loop {
                 let program = program.ok_or(unknown)?;
                 let prepared = crate::programs::prepare(program.as_ref(), &notice.params)?;
                 if prepared.plan.digest() == notice.plan {
-                    Ok(Ready { stages: prepared.stages, max_skips: notice.max_skips })
+                    let (stages, partitioned) = (prepared.stages, prepared.partitioned);
+                    Ok(Ready { stages, partitioned, max_skips: notice.max_skips })
                 } else {
                     Err(format!(
                         "this node's plan of program `{}` differs from the master's: start the same build on both",
@@ -392,6 +444,7 @@ impl Loop {
         drop(shown);
         self.observer.flush();
         metrics::gauge!("elastic_flow_results_held_bytes").set(self.core.held_bytes() as f64);
+        metrics::gauge!("elastic_flow_parcels_waiting_bytes").set(self.core.waiting_bytes() as f64);
         metrics::gauge!("elastic_flow_tasks_busy").set(self.core.busy() as f64);
         crate::meters::transport(&self.endpoint.stats(), &mut self.told_transport);
     }

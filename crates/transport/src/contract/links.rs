@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use elastic_flow_receipt::NodeId;
-use elastic_flow_wire::message::{Message, Pulse};
+use elastic_flow_wire::message::{Message, Parcels, ParcelsTaken, Pulse, Segment};
 use elastic_flow_wire::{KeySet, Keys, Lane, Role, Secret};
 
 use super::*;
+use crate::event::Violation;
 use crate::stats::{Direction, ParcelRecord};
 use crate::{Keyring, MessageKind};
 
@@ -31,6 +32,33 @@ pub async fn peers_introduce_themselves<N: Net>(net: N, addr: &str) {
     assert_eq!((peer.node, peer.role, peer.name.as_str()), (NodeId(1), Role::Master, "yam1"));
     assert_eq!((peer.build, peer.epoch, peer.address.as_str()), ([5; 32], 3, master.local_addr()));
     assert_eq!(master.stats().links_up, 1);
+}
+
+/// Two workers meet as peers and exchange parcels; nothing else passes between them, and a worker that takes its peer for a
+/// master is refused.
+///
+/// # Panics
+/// If the promise is broken.
+pub async fn workers_meet_as_peers<N: Net>(net: N, addr: &str) {
+    let owner = listen(&net, addr, config(Role::Peer, 3)).await;
+    let mistaken = dial(&net, &owner, worker()).await;
+    assert!(matches!(next(&mistaken).await, Seen::Refused(reason) if reason.contains("cannot join an exchange")));
+    let producer = dial(&net, &owner, config(Role::Peer, 2)).await;
+    let (peer, to_producer) = up(&owner).await;
+    assert_eq!((peer.node, peer.role), (NodeId(2), Role::Peer));
+    let (peer, to_owner) = up(&producer).await;
+    assert_eq!((peer.node, peer.role), (NodeId(3), Role::Peer));
+    let segment = Segment { receipt: receipt(1), rows: 1, digest: 0, body: bytes_of(1_000) };
+    let parcels = Parcels { step: StepId(1), attempt: attempt(1), generation: 1, segments: vec![segment] };
+    to_owner.send(Message::Parcels(parcels.clone())).await.unwrap();
+    assert_eq!(message(&owner).await.0, Message::Parcels(parcels));
+    let taken = Message::Taken(ParcelsTaken { step: StepId(1), attempt: attempt(1), generation: 1 });
+    to_producer.send(taken.clone()).await.unwrap();
+    assert_eq!(message(&producer).await.0, taken);
+    to_owner.send(result(1, Bytes::new())).await.unwrap();
+    let (_, reason) = down(&owner).await;
+    let violation = Violation::Role { role: Role::Peer, kind: MessageKind::Result };
+    assert_eq!(reason, DownReason::Protocol(violation));
 }
 
 /// Messages of one lane arrive in the order in which they were sent.

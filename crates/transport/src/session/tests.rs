@@ -36,6 +36,7 @@ fn listening() -> Listening {
         epoch: 5,
         keys: keys(1),
         tags: true,
+        takes: Role::Worker,
     }
 }
 

@@ -77,7 +77,7 @@ fn every_message_variant_has_a_sample() {
     let mut indices: Vec<u32> = messages().iter().map(|(_, message, _)| index_of(message)).collect();
     indices.sort_unstable();
     indices.dedup();
-    assert_eq!(indices, (0..13).collect::<Vec<u32>>());
+    assert_eq!(indices, (0..18).collect::<Vec<u32>>());
 }
 
 #[test]

@@ -6,8 +6,9 @@ use elastic_flow_receipt::{Attempt, NodeId, ReceiptId, StageId, StepId};
 use crate::codec::encode_to_vec;
 use crate::hello::{Challenge, Channel, Handshake, Hello, Refusal, RefusalReason, Role};
 use crate::message::{
-    Assignment, ChunkRead, FailureKind, Found, HeldTask, ItemKind, KeptItem, Look, Message, Outcome, Payload,
-    PayloadKind, Pulse, ReadFrom, Segment, SkippedItem, StepNotice, TaskChunk, TaskResult,
+    Assignment, ChunkRead, ExchangeNotice, FailureKind, Found, HeldTask, ItemKind, KeptItem, Look, Message, Outcome,
+    Parcels, ParcelsTaken, PartitionAssignment, PartitionOwner, PartitionSum, Payload, PayloadKind, PeerUnreached,
+    Pulse, ReadFrom, Segment, SkippedItem, StepNotice, TaskChunk, TaskResult,
 };
 use crate::secret::{KeyId, Proof};
 
@@ -143,6 +144,77 @@ fn found() -> (&'static str, Message, Vec<Field>) {
     ("found", Message::Found(found), fields)
 }
 
+fn exchanged() -> (Message, Vec<Field>) {
+    let chunks = vec![ChunkRead { receipt: receipt(0), entries: 11, bytes: 12, nanos: 13, from: ReadFrom::Place }];
+    let sums = vec![(3, PartitionSum { parcels: 1, rows: 2, digest: 14 })];
+    let fields = vec![
+        field("outcome", &4_u32),
+        field("chunks", &chunks),
+        field("sums", &sums),
+        field("nanos", &15_u64),
+        field("skips", &0_u64),
+    ];
+    result(Outcome::Exchanged { chunks, sums, nanos: 15, skips: Vec::new() }, fields)
+}
+
+/// What passes for an exchange.
+fn exchanging() -> Vec<(&'static str, Message, Vec<Field>)> {
+    let owner = PartitionOwner {
+        node: NodeId(6),
+        name: "yam2".to_owned(),
+        address: "10.0.0.2:7117".to_owned(),
+        partitions: vec![0, 2],
+    };
+    let notice =
+        ExchangeNotice { step: StepId(7), epoch: 5, generation: 2, partitions: 4, owners: vec![owner.clone()] };
+    let notice_fields = vec![
+        variant(13),
+        field("step", &notice.step),
+        field("epoch", &notice.epoch),
+        field("generation", &notice.generation),
+        field("partitions", &notice.partitions),
+        field("owners", &vec![(owner.node, owner.name, owner.address, owner.partitions)]),
+    ];
+    let segment = Segment { receipt: receipt(0), rows: 2, digest: 14, body: Bytes::from_static(b"rows") };
+    let parcels = Parcels { step: StepId(7), attempt: attempt(), generation: 2, segments: vec![segment] };
+    let parcels_fields = vec![
+        variant(14),
+        field("step", &parcels.step),
+        field("attempt", &parcels.attempt),
+        field("generation", &parcels.generation),
+        field("segments", &parcels.segments),
+    ];
+    let taken = ParcelsTaken { step: StepId(7), attempt: attempt(), generation: 2 };
+    let taken_fields =
+        vec![variant(15), field("step", &taken.step), field("attempt", &taken.attempt), field("generation", &2_u32)];
+    let sum = PartitionSum { parcels: 3, rows: 4, digest: 5 };
+    let partition = PartitionAssignment { attempt: attempt(), receipt: receipt(3), generation: 2, sum };
+    let partition_fields = vec![
+        variant(16),
+        field("attempt", &partition.attempt),
+        field("receipt", &partition.receipt),
+        field("generation", &partition.generation),
+        field("parcels", &sum.parcels),
+        field("rows", &sum.rows),
+        field("digest", &sum.digest),
+    ];
+    let unreached = PeerUnreached { step: StepId(7), generation: 2, node: NodeId(6), message: "no route".to_owned() };
+    let unreached_fields = vec![
+        variant(17),
+        field("step", &unreached.step),
+        field("generation", &unreached.generation),
+        field("node", &unreached.node),
+        field("message", &unreached.message),
+    ];
+    vec![
+        ("exchange", Message::Exchange(notice), notice_fields),
+        ("parcels", Message::Parcels(parcels), parcels_fields),
+        ("taken", Message::Taken(taken), taken_fields),
+        ("partition", Message::Partition(partition), partition_fields),
+        ("unreached", Message::Unreached(unreached), unreached_fields),
+    ]
+}
+
 /// Name, message, and the fields that its bytes consist of.
 pub(super) fn messages() -> Vec<(&'static str, Message, Vec<Field>)> {
     let params = vec![("key".to_owned(), "value".to_owned())];
@@ -198,9 +270,11 @@ pub(super) fn messages() -> Vec<(&'static str, Message, Vec<Field>)> {
         ("result_failed_missing", failed(9, FailureKind::Missing, None)),
         ("result_not_here", result(not_here, not_here_fields)),
         ("result_handed_back", result(Outcome::HandedBack, vec![field("outcome", &3_u32)])),
+        ("result_exchanged", exchanged()),
     ] {
         all.push((name, message, fields));
     }
+    all.extend(exchanging());
     all
 }
 
@@ -220,6 +294,11 @@ pub(super) fn index_of(message: &Message) -> u32 {
         Message::Holding(_) => 10,
         Message::Look(_) => 11,
         Message::Found(_) => 12,
+        Message::Exchange(_) => 13,
+        Message::Parcels(_) => 14,
+        Message::Taken(_) => 15,
+        Message::Partition(_) => 16,
+        Message::Unreached(_) => 17,
     }
 }
 

@@ -82,6 +82,7 @@ fn items(number: u64, bytes: usize) -> Cut {
 /// A source of one file with so many bytes.
 fn file(length: Option<u64>) -> Opened {
     Opened {
+        is_partitioned: false,
         plan: 8,
         parts: vec![SourcePart { input: 0, name: "f".to_owned(), length, unit_bytes: 1, server: None, missing: false }],
         replays: Vec::new(),
@@ -332,7 +333,12 @@ fn sent(node: NodeId, message: &Message) -> String {
         | Message::Goodbye(_)
         | Message::Holding(_)
         | Message::Look(_)
-        | Message::Found(_) => format!("{message:?}"),
+        | Message::Found(_)
+        | Message::Parcels(_)
+        | Message::Taken(_)
+        | Message::Unreached(_) => format!("{message:?}"),
+        Message::Exchange(it) => format!("exchange w{node} {}", it.generation),
+        Message::Partition(it) => format!("partition w{node} {}", it.receipt.partition),
     }
 }
 

@@ -1,0 +1,335 @@
+//! The worker's part in an exchange: what its tasks gave and their owners have not got yet, and the partitions that it owns. No
+//! I/O, no clock.
+//!
+//! A worker knows one exchange at a time, that of the step that runs. Parcels of an older one are dropped; those of one that it
+//! has not been told of yet wait until it is.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use elastic_flow_clock::Mono;
+use elastic_flow_receipt::{Attempt, NodeId, StepId};
+use elastic_flow_wire::message::{
+    ExchangeNotice, Message, Parcels, ParcelsTaken, PartitionAssignment, PartitionSum, PeerUnreached, Segment,
+};
+
+use super::core::Effect;
+
+/// Bytes of parcels that no owner has yet, at most: beyond it no further task of the source is begun. Merging goes on, and so
+/// does what empties this, whatever others do.
+const OUTBOX_BYTES_MAX: u64 = 256 << 20;
+/// Parcels of which none was acknowledged for so long are given again, the first of them: what waited for a link may be dropped.
+const RESEND_AFTER: Duration = Duration::from_secs(10);
+/// So many at once.
+const RESENT_AT_ONCE: usize = 64;
+/// For so long an owner that has parcels to get may be out of reach.
+pub(super) const REACH_WITHIN: Duration = Duration::from_secs(20);
+
+/// Which exchange: of a life of the master, and within it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ExchangeId {
+    /// The step.
+    pub step: StepId,
+    /// The life of the master.
+    pub epoch: u64,
+    /// The number within it.
+    pub generation: u32,
+}
+
+/// Where an owner stands, as its producers see it.
+#[derive(Debug)]
+struct Owner {
+    name: String,
+    address: String,
+    connected: bool,
+    /// Parcels that it has not said to have.
+    unacknowledged: VecDeque<Parcels>,
+    /// Not connected, with something to send, since then.
+    waits_since: Option<Mono>,
+    /// Connected, and nothing of what was sent acknowledged, since then.
+    unanswered_since: Option<Mono>,
+    /// Whether the master knows that it cannot be reached.
+    told: bool,
+}
+
+/// A partition that is owned here.
+#[derive(Debug, Default)]
+struct Owned {
+    /// Parcels that are to be merged.
+    waiting: Vec<Segment>,
+    /// The attempts whose parcels have come.
+    seen: BTreeSet<Attempt>,
+    merged: PartitionSum,
+    is_at_work: bool,
+    /// What it is to be when it is complete.
+    wanted: Option<PartitionAssignment>,
+    /// Whether it was worked on: what was merged is gone.
+    is_done: bool,
+    /// Why merging has failed.
+    failed: Option<String>,
+}
+
+/// What a partition that is owned here is ready for.
+#[derive(Debug)]
+pub(super) enum Ready {
+    /// Merge these.
+    Merge(u32, Vec<Segment>),
+    /// Work on it: all is merged.
+    Finish(PartitionAssignment),
+    /// It cannot be worked on: merging has failed.
+    Fail(PartitionAssignment, String),
+    /// What is here is not what was given: an attempt that the master does not count has given, too.
+    Differs(PartitionAssignment, String),
+}
+
+/// An exchange, on one worker.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    pub(super) id: ExchangeId,
+    pub(super) partitions: u32,
+    me: Option<NodeId>,
+    owner_of: BTreeMap<u32, NodeId>,
+    owners: BTreeMap<NodeId, Owner>,
+    owned: BTreeMap<u32, Owned>,
+    /// Bytes of parcels that wait for their owners.
+    waiting_bytes: u64,
+}
+
+pub(super) fn id_of(notice: &ExchangeNotice) -> ExchangeId {
+    ExchangeId { step: notice.step, epoch: notice.epoch, generation: notice.generation }
+}
+
+impl Exchange {
+    /// Begins one, on the node `me`; asks for connections to the other owners.
+    pub(super) fn begin(notice: ExchangeNotice, me: NodeId, out: &mut Vec<Effect>) -> Self {
+        let id = id_of(&notice);
+        let mut exchange = Self {
+            id,
+            partitions: notice.partitions,
+            me: None,
+            owner_of: BTreeMap::new(),
+            owners: BTreeMap::new(),
+            owned: BTreeMap::new(),
+            waiting_bytes: 0,
+        };
+        for owner in notice.owners {
+            exchange.owner_of.extend(owner.partitions.iter().map(|it| (*it, owner.node)));
+            if owner.node == me {
+                exchange.me = Some(me);
+                exchange.owned = owner.partitions.iter().map(|it| (*it, Owned::default())).collect();
+                continue;
+            }
+            out.push(Effect::Connect { node: owner.node, address: owner.address.clone() });
+            exchange.owners.insert(
+                owner.node,
+                Owner {
+                    name: owner.name,
+                    address: owner.address,
+                    connected: false,
+                    unacknowledged: VecDeque::new(),
+                    waits_since: None,
+                    unanswered_since: None,
+                    told: false,
+                },
+            );
+        }
+        exchange
+    }
+
+    /// Ends it here: nothing of it is wanted any more.
+    pub(super) fn end(self, out: &mut Vec<Effect>) {
+        out.extend(self.owners.into_keys().map(Effect::Disconnect));
+        out.push(Effect::DropPartitions(self.id));
+    }
+
+    pub(super) const fn owns_partitions(&self) -> bool {
+        self.me.is_some()
+    }
+
+    /// Whether so much waits for owners that no further task is to give more.
+    pub(super) const fn is_full(&self) -> bool {
+        self.waiting_bytes > OUTBOX_BYTES_MAX
+    }
+
+    /// Bytes of parcels that wait for their owners.
+    pub(super) const fn waiting_bytes(&self) -> u64 {
+        self.waiting_bytes
+    }
+
+    /// What a task has given: to its owners, this worker perhaps among them. Gives the sums, by partition.
+    pub(super) fn give(
+        &mut self,
+        attempt: Attempt,
+        segments: Vec<Segment>,
+        out: &mut Vec<Effect>,
+    ) -> Vec<(u32, PartitionSum)> {
+        let sums = segments.iter().map(|it| (it.receipt.partition, PartitionSum::of(it))).collect();
+        let mut by_owner = BTreeMap::<NodeId, Vec<Segment>>::new();
+        for segment in segments {
+            if let Some(owner) = self.owner_of.get(&segment.receipt.partition) {
+                by_owner.entry(*owner).or_default().push(segment);
+            }
+        }
+        for (node, segments) in by_owner {
+            let parcels = Parcels { step: self.id.step, attempt, generation: self.id.generation, segments };
+            match self.owners.get_mut(&node) {
+                None => self.take(parcels),
+                Some(owner) => {
+                    if owner.connected {
+                        out.push(Effect::SendPeer(node, Message::Parcels(parcels.clone())));
+                    }
+                    self.waiting_bytes = self.waiting_bytes.saturating_add(bytes_of(&parcels));
+                    owner.unacknowledged.push_back(parcels);
+                }
+            }
+        }
+        sums
+    }
+
+    /// Takes parcels in, those of one attempt once.
+    pub(super) fn take(&mut self, parcels: Parcels) {
+        for segment in parcels.segments {
+            if let Some(owned) = self.owned.get_mut(&segment.receipt.partition)
+                && owned.seen.insert(parcels.attempt)
+            {
+                owned.waiting.push(segment);
+            }
+        }
+    }
+
+    /// An owner has parcels: they are let go.
+    pub(super) fn on_taken(&mut self, node: NodeId, attempt: Attempt) {
+        if let Some(owner) = self.owners.get_mut(&node) {
+            let let_go = |it: &&Parcels| it.attempt == attempt;
+            let bytes: u64 = owner.unacknowledged.iter().filter(let_go).map(bytes_of).sum();
+            self.waiting_bytes = self.waiting_bytes.saturating_sub(bytes);
+            owner.unacknowledged.retain(|it| it.attempt != attempt);
+            owner.unanswered_since = None;
+        }
+    }
+
+    /// An owner can be reached: it gets what it has not said to have.
+    pub(super) fn on_up(&mut self, node: NodeId, out: &mut Vec<Effect>) {
+        if let Some(owner) = self.owners.get_mut(&node) {
+            owner.connected = true;
+            owner.waits_since = None;
+            let again = owner.unacknowledged.iter().cloned();
+            out.extend(again.map(|it| Effect::SendPeer(node, Message::Parcels(it))));
+        }
+    }
+
+    pub(super) fn on_down(&mut self, node: NodeId) {
+        if let Some(owner) = self.owners.get_mut(&node) {
+            owner.connected = false;
+        }
+    }
+
+    /// An owner that has parcels to get and was out of reach for too long is told to the master, once.
+    pub(super) fn watch(&mut self, now: Mono, out: &mut Vec<Effect>) {
+        for (node, owner) in &mut self.owners {
+            if owner.connected || owner.unacknowledged.is_empty() {
+                owner.waits_since = None;
+                let waits = owner.connected && !owner.unacknowledged.is_empty();
+                let since = waits.then(|| *owner.unanswered_since.get_or_insert(now));
+                if since.is_some_and(|since| now >= since + RESEND_AFTER) {
+                    owner.unanswered_since = None;
+                    let first = owner.unacknowledged.iter().take(RESENT_AT_ONCE).cloned();
+                    out.extend(first.map(|it| Effect::SendPeer(*node, Message::Parcels(it))));
+                }
+                continue;
+            }
+            owner.unanswered_since = None;
+            let since = *owner.waits_since.get_or_insert(now);
+            if now >= since + REACH_WITHIN && !std::mem::replace(&mut owner.told, true) {
+                let message = format!(
+                    "worker {} cannot be reached at {} for {} s: say with --advertise where the others reach it, and let them \
+                     connect there",
+                    owner.name,
+                    if owner.address.is_empty() { "no address" } else { &owner.address },
+                    REACH_WITHIN.as_secs()
+                );
+                let (step, generation) = (self.id.step, self.id.generation);
+                let unreached = PeerUnreached { step, generation, node: *node, message };
+                out.push(Effect::Send(Message::Unreached(unreached)));
+            }
+        }
+    }
+
+    /// The attempts on partitions that are not complete.
+    pub(super) fn wanted(&self) -> impl Iterator<Item = Attempt> {
+        self.owned.values().filter_map(|it| it.wanted.as_ref()).map(|it| it.attempt)
+    }
+
+    /// All of a partition has been given. It is told again where that may have been lost: it counts once.
+    pub(super) fn want(&mut self, assignment: PartitionAssignment) {
+        let owned = self.owned.get_mut(&assignment.receipt.partition).filter(|it| !it.is_done);
+        if let Some(owned) = owned {
+            owned.wanted.get_or_insert(assignment);
+        }
+    }
+
+    /// A compute thread has merged what it was given.
+    pub(super) fn on_merged(&mut self, partition: u32, merged: PartitionSum, failed: Option<String>) {
+        if let Some(owned) = self.owned.get_mut(&partition) {
+            owned.is_at_work = false;
+            owned.merged.add(&merged);
+            owned.failed = owned.failed.take().or(failed);
+        }
+    }
+
+    /// Partitions at work.
+    pub(super) fn busy(&self) -> usize {
+        self.owned.values().filter(|it| it.is_at_work).count()
+    }
+
+    /// The next partition that something can be done for, marked as at work where a compute thread does it.
+    pub(super) fn next_ready(&mut self) -> Option<Ready> {
+        for (partition, owned) in &mut self.owned {
+            if owned.is_at_work {
+                continue;
+            }
+            if let Some(message) = owned.failed.clone() {
+                owned.waiting.clear();
+                if let Some(wanted) = owned.wanted.take() {
+                    owned.is_done = true;
+                    return Some(Ready::Fail(wanted, message));
+                }
+                continue;
+            }
+            if !owned.waiting.is_empty() {
+                owned.is_at_work = true;
+                return Some(Ready::Merge(*partition, std::mem::take(&mut owned.waiting)));
+            }
+            let Some(wanted) = &owned.wanted else { continue };
+            if wanted.sum == owned.merged {
+                owned.is_done = true;
+                return owned.wanted.take().map(Ready::Finish);
+            }
+            // What is still under way comes; more, or other, than was given does not go away.
+            if owned.merged.parcels >= wanted.sum.parcels {
+                let message = format!(
+                    "partition {partition} has {:?} where the tasks that count gave {:?}",
+                    owned.merged, wanted.sum
+                );
+                owned.is_done = true;
+                return owned.wanted.take().map(|it| Ready::Differs(it, message));
+            }
+        }
+        None
+    }
+
+    /// The answer to parcels.
+    pub(super) fn taken(parcels: &Parcels) -> Message {
+        let Parcels { step, attempt, generation, .. } = *parcels;
+        Message::Taken(ParcelsTaken { step, attempt, generation })
+    }
+}
+
+fn bytes_of(parcels: &Parcels) -> u64 {
+    parcels.segments.iter().map(|it| it.body.len() as u64).sum()
+}
+
+/// The exchange that parcels are of.
+pub(super) const fn exchange_of(parcels: &Parcels) -> ExchangeId {
+    ExchangeId { step: parcels.step, epoch: parcels.attempt.epoch, generation: parcels.generation }
+}
