@@ -3,6 +3,8 @@
 mod compute;
 mod core;
 mod exchange;
+#[cfg(test)]
+mod exchange_tests;
 mod peers;
 mod shell;
 

@@ -1,0 +1,231 @@
+//! What a worker does in an exchange, event by event.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use elastic_flow_clock::Mono;
+use elastic_flow_receipt::{Attempt, NodeId, ReceiptId, StageId, StepId};
+use elastic_flow_wire::message::{
+    Assignment, ExchangeNotice, Message, Outcome, Parcels, ParcelsTaken, PartitionAssignment, PartitionOwner,
+    PartitionSum, Payload, PayloadKind, Segment, StepNotice, TaskChunk, digest,
+};
+
+use super::core::{Effect, Event, WorkerCore, answer};
+use super::exchange::{ExchangeId, REACH_WITHIN};
+
+const STEP: StepId = StepId(1);
+const ME: NodeId = NodeId(1);
+const OTHER: NodeId = NodeId(2);
+
+fn attempt(number: u64) -> Attempt {
+    Attempt { epoch: 1, number }
+}
+
+fn receipt(stage: u16, partition: u32, sequence: u64) -> ReceiptId {
+    ReceiptId { step: STEP, stage: StageId(stage), round: 0, partition, sequence, check: 0 }
+}
+
+fn segment(partition: u32, body: &'static [u8]) -> Segment {
+    Segment { receipt: receipt(0, partition, 0), rows: 1, digest: digest(body), body: Bytes::from_static(body) }
+}
+
+fn assignment(number: u64, generation: u32) -> Assignment {
+    let payload = Payload { kind: PayloadKind::Items, body: Bytes::new() };
+    let chunks = vec![TaskChunk { receipt: receipt(0, 0, number), input: 0, payload }];
+    Assignment { attempt: attempt(number), step: STEP, stage: StageId(0), generation, chunks }
+}
+
+/// Partition 0 is this worker's, 1 the other's.
+fn exchange(generation: u32) -> Event {
+    let owner = |node: NodeId, partition| PartitionOwner {
+        node,
+        name: format!("w{}", node.0),
+        address: "there".to_owned(),
+        partitions: vec![partition],
+    };
+    let owners = vec![owner(ME, 0), owner(OTHER, 1)];
+    Event::Message(Message::Exchange(ExchangeNotice { step: STEP, epoch: 1, generation, partitions: 2, owners }))
+}
+
+fn parcels(number: u64, generation: u32, body: &'static [u8]) -> Event {
+    let segments = vec![segment(0, body)];
+    let parcels = Parcels { step: STEP, attempt: attempt(number), generation, segments };
+    Event::PeerMessage(OTHER, Message::Parcels(parcels))
+}
+
+fn merged(generation: u32, bodies: &[&'static [u8]]) -> Event {
+    let mut merged = PartitionSum::default();
+    bodies.iter().for_each(|body| merged.add(&PartitionSum::of(&segment(0, body))));
+    let exchange = ExchangeId { step: STEP, epoch: 1, generation };
+    Event::Merged { exchange, partition: 0, merged, failed: None }
+}
+
+fn partition(number: u64, bodies: &[&'static [u8]]) -> Event {
+    let mut sum = PartitionSum::default();
+    bodies.iter().for_each(|body| sum.add(&PartitionSum::of(&segment(0, body))));
+    let assignment = PartitionAssignment { attempt: attempt(number), receipt: receipt(1, 0, 0), generation: 1, sum };
+    Event::Message(Message::Partition(assignment))
+}
+
+/// A task that has given something for both partitions.
+fn done(number: u64) -> Event {
+    let segments = vec![segment(0, b"mine"), segment(1, b"yours")];
+    let outcome = Outcome::Done { chunks: Vec::new(), segments, nanos: 1, skips: Vec::new() };
+    Event::Finished(answer(&assignment(number, 1), outcome))
+}
+
+fn shown(effect: &Effect) -> String {
+    match effect {
+        Effect::Start(it, partitions) => format!("start {} into {partitions}", it.attempt.number),
+        Effect::Merge { partition, segments, .. } => format!("merge {} into {partition}", segments.len()),
+        Effect::FinishPartition(_, it) => format!("finish {}", it.receipt.partition),
+        Effect::DropPartitions(it) => format!("drop {}", it.generation),
+        Effect::Connect { node, address } => format!("connect {} at {address}", node.0),
+        Effect::Disconnect(node) => format!("disconnect {}", node.0),
+        Effect::SendPeer(node, Message::Parcels(it)) => format!("give {} #{}", node.0, it.attempt.number),
+        Effect::ReplyPeer(node, Message::Taken(it)) => format!("taken {} #{}", node.0, it.attempt.number),
+        Effect::Send(Message::Result(it)) => match &it.outcome {
+            Outcome::Exchanged { sums, .. } => format!("exchanged {} {sums:?}", it.attempt.number),
+            Outcome::HandedBack => format!("back {}", it.attempt.number),
+            Outcome::NotHere { message, .. } => format!("differs {}: {message}", it.attempt.number),
+            other => format!("{other:?}"),
+        },
+        Effect::Send(Message::Unreached(it)) => it.message.clone(),
+        other => format!("{other:?}"),
+    }
+}
+
+struct Bench {
+    core: WorkerCore,
+    now: Mono,
+}
+
+impl Bench {
+    /// A worker that knows step and exchange.
+    fn new(slots: usize) -> Self {
+        let core = WorkerCore::new("w1".to_owned(), ME, slots, Duration::from_secs(60), false);
+        let mut bench = Self { core, now: Mono::ZERO };
+        bench.on(Event::Connected);
+        let (program, params) = ("p".to_owned(), Vec::new());
+        bench.on(Event::Message(Message::Notice(StepNotice { step: STEP, program, params, plan: 0, max_skips: 0 })));
+        bench.on(Event::Prepared(STEP, Ok(())));
+        assert_eq!(bench.on(exchange(1)), ["connect 2 at there"]);
+        bench
+    }
+
+    fn on(&mut self, event: Event) -> Vec<String> {
+        let mut effects = Vec::new();
+        self.core.handle(self.now, event, &mut effects);
+        effects.iter().map(shown).collect()
+    }
+
+    fn assign(&mut self, number: u64, generation: u32) -> Vec<String> {
+        self.on(Event::Message(Message::Assign(assignment(number, generation))))
+    }
+}
+
+#[test]
+fn what_a_task_gives_goes_to_the_owners_and_sums_to_the_master() {
+    let mut bench = Bench::new(1);
+    assert_eq!(bench.assign(1, 1), ["start 1 into 2"]);
+    assert!(bench.on(Event::PeerUp(OTHER)).is_empty());
+    let effects = bench.on(done(1));
+    assert_eq!(effects[..2], ["give 2 #1", "merge 1 into 0"]);
+    let sums = [(0, PartitionSum::of(&segment(0, b"mine"))), (1, PartitionSum::of(&segment(1, b"yours")))];
+    assert_eq!(effects[2..], [format!("exchanged 1 {sums:?}")]);
+}
+
+#[test]
+fn an_owner_gets_again_what_it_has_not_said_to_have() {
+    let mut bench = Bench::new(2);
+    bench.assign(1, 1);
+    assert!(!bench.on(done(1)).iter().any(|it| it.starts_with("give")), "nobody is connected");
+    assert_eq!(bench.on(Event::PeerUp(OTHER)), ["give 2 #1"]);
+    bench.on(Event::PeerDown(OTHER));
+    assert_eq!(bench.on(Event::PeerUp(OTHER)), ["give 2 #1"]);
+    assert_eq!(bench.core.waiting_bytes(), 5);
+    let taken = ParcelsTaken { step: STEP, attempt: attempt(1), generation: 1 };
+    bench.on(Event::PeerMessage(OTHER, Message::Taken(taken)));
+    assert_eq!(bench.core.waiting_bytes(), 0);
+    bench.on(Event::PeerDown(OTHER));
+    assert!(bench.on(Event::PeerUp(OTHER)).is_empty());
+}
+
+#[test]
+fn parcels_that_come_twice_are_taken_once() {
+    let mut bench = Bench::new(1);
+    assert_eq!(bench.on(parcels(7, 1, b"a")), ["taken 2 #7", "merge 1 into 0"]);
+    assert_eq!(bench.on(parcels(7, 1, b"a")), ["taken 2 #7"]);
+    assert!(bench.on(merged(1, &[b"a"])).is_empty());
+    assert_eq!(bench.on(partition(9, &[b"a"])), ["finish 0"]);
+}
+
+#[test]
+fn merging_comes_before_the_next_task_and_a_partition_when_all_is_merged() {
+    let mut bench = Bench::new(1);
+    assert_eq!(bench.assign(1, 1), ["start 1 into 2"]);
+    bench.assign(2, 1);
+    assert_eq!(bench.on(parcels(7, 1, b"a")), ["taken 2 #7"]);
+    assert_eq!(bench.on(done(1))[..1], ["merge 2 into 0"]);
+    bench.on(parcels(8, 1, b"b"));
+    assert_eq!(bench.on(merged(1, &[b"a", b"mine"])), ["merge 1 into 0"], "and no task before");
+    assert!(bench.on(partition(9, &[b"a", b"mine", b"b"])).is_empty());
+    assert!(bench.core.holding().any(|it| it == attempt(9)), "it is not lost");
+    assert_eq!(bench.on(merged(1, &[b"b"])), ["finish 0"]);
+    assert!(bench.on(partition(9, &[b"a", b"mine", b"b"])).is_empty(), "told twice, worked on once");
+}
+
+#[test]
+fn a_partition_that_has_other_parcels_than_count_is_given_back() {
+    let mut bench = Bench::new(1);
+    bench.on(parcels(7, 1, b"a"));
+    bench.on(merged(1, &[b"a"]));
+    let effects = bench.on(partition(9, &[b"b"]));
+    assert!(effects[0].starts_with("differs 9: partition 0 has "), "{effects:?}");
+}
+
+#[test]
+fn an_exchange_that_begins_anew_takes_nothing_of_the_one_before() {
+    let mut bench = Bench::new(1);
+    bench.assign(1, 1);
+    bench.on(parcels(7, 1, b"a"));
+    // The producer has heard of it first.
+    assert!(bench.on(parcels(8, 2, b"b")).is_empty());
+    assert_eq!(
+        bench.on(exchange(2)),
+        ["disconnect 2", "drop 1", "connect 2 at there", "taken 2 #8"],
+        "its one slot is at work yet"
+    );
+    assert!(bench.on(exchange(1)).is_empty(), "an old notice that comes late");
+    assert_eq!(bench.on(done(1)), ["merge 1 into 0", "back 1"]);
+    assert!(bench.on(merged(1, &[b"a"])).is_empty());
+    assert!(bench.assign(3, 1).is_empty(), "of an exchange that is over");
+    bench.on(merged(2, &[b"b"]));
+    assert_eq!(bench.assign(4, 2), ["start 4 into 2"]);
+    let released = bench.on(Event::Message(Message::Release(STEP)));
+    assert_eq!(released[released.len() - 2..], ["disconnect 2", "drop 2"]);
+}
+
+#[test]
+fn an_owner_that_cannot_be_reached_is_told_once() {
+    let mut bench = Bench::new(1);
+    bench.assign(1, 1);
+    bench.on(Event::Tick);
+    bench.now = Mono::ZERO + REACH_WITHIN;
+    assert!(bench.on(Event::Tick).is_empty(), "there was nothing to give");
+    bench.on(done(1));
+    bench.on(Event::Tick);
+    bench.now = bench.now + REACH_WITHIN;
+    let told = bench.on(Event::Tick);
+    assert!(told[0].contains("worker w2 cannot be reached at there"), "{told:?}");
+    bench.now = bench.now + REACH_WITHIN;
+    assert!(bench.on(Event::Tick).is_empty());
+}
+
+#[test]
+fn a_worker_that_owns_partitions_does_not_leave_before_they_are_done() {
+    let mut bench = Bench::new(1);
+    assert!(!bench.on(Event::Drain).iter().any(|it| it.contains("Left")));
+    let ended = bench.on(Event::Message(Message::Release(STEP)));
+    assert!(ended.last().unwrap().contains("Left"), "{ended:?}");
+}
