@@ -68,8 +68,8 @@ pub(crate) struct Exchange {
     owners: Vec<PartitionOwner>,
     /// What each partition has been given.
     sums: Vec<PartitionSum>,
-    /// Who has been told of it, and may have given something.
-    told: BTreeSet<NodeId>,
+    /// Who has been told of it, and may have given something; whether that came through, as far as is known.
+    told: BTreeMap<NodeId, bool>,
     /// Results that count together, once all are there.
     held: Vec<DoneRecord>,
     /// The attempts on the source among them.
@@ -118,7 +118,7 @@ impl Exchange {
             phase: Phase::Giving,
             owners,
             sums: vec![PartitionSum::default(); partitions as usize],
-            told: BTreeSet::new(),
+            told: BTreeMap::new(),
             held: Vec::new(),
             counted: BTreeSet::new(),
             open: BTreeMap::new(),
@@ -139,7 +139,8 @@ impl Exchange {
 
     /// Whether it cannot go on without this worker.
     fn needs(&self, node: NodeId) -> bool {
-        self.phase != Phase::Committing && (self.told.contains(&node) || self.owners.iter().any(|it| it.node == node))
+        self.phase != Phase::Committing
+            && (self.told.contains_key(&node) || self.owners.iter().any(|it| it.node == node))
     }
 
     /// Adds what a task gave. False if it names a partition that there is not.
@@ -181,8 +182,9 @@ impl MasterCore {
 
     /// A worker has lost what it was told: it is told again.
     pub(super) fn untold(&mut self, node: NodeId) {
-        if let Some(exchange) = self.run.as_mut().and_then(|it| it.exchange.as_mut()) {
-            exchange.told.remove(&node);
+        let exchange = self.run.as_mut().and_then(|it| it.exchange.as_mut());
+        if let Some(told) = exchange.and_then(|it| it.told.get_mut(&node)) {
+            *told = false;
         }
     }
 
@@ -199,7 +201,7 @@ impl MasterCore {
         let epoch = self.epoch;
         let Some(run) = self.run.as_mut() else { return 0 };
         let Some(exchange) = run.exchange.as_mut() else { return 0 };
-        if exchange.told.insert(node) {
+        if exchange.told.insert(node, true) != Some(true) {
             let (generation, partitions) = (exchange.generation, exchange.partitions());
             let owners = exchange.owners.clone();
             let notice = ExchangeNotice { step: run.step, epoch, generation, partitions, owners };

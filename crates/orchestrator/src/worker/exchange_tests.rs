@@ -88,10 +88,18 @@ fn shown(effect: &Effect) -> String {
             Outcome::Exchanged { sums, .. } => format!("exchanged {} {sums:?}", it.attempt.number),
             Outcome::HandedBack => format!("back {}", it.attempt.number),
             Outcome::NotHere { message, .. } => format!("differs {}: {message}", it.attempt.number),
-            other => format!("{other:?}"),
+            other @ (Outcome::Done { .. } | Outcome::Failed { .. }) => format!("{other:?}"),
         },
         Effect::Send(Message::Unreached(it)) => it.message.clone(),
-        other => format!("{other:?}"),
+        other @ (Effect::Prepare(_)
+        | Effect::SendPeer(..)
+        | Effect::ReplyPeer(..)
+        | Effect::Look(_)
+        | Effect::Stop(_)
+        | Effect::Send(_)
+        | Effect::Forget(_)
+        | Effect::Observe(_)
+        | Effect::Left) => format!("{other:?}"),
     }
 }
 
@@ -215,10 +223,10 @@ fn an_owner_that_cannot_be_reached_is_told_once() {
     assert!(bench.on(Event::Tick).is_empty(), "there was nothing to give");
     bench.on(done(1));
     bench.on(Event::Tick);
-    bench.now = bench.now + REACH_WITHIN;
+    bench.now += REACH_WITHIN;
     let told = bench.on(Event::Tick);
     assert!(told[0].contains("worker w2 cannot be reached at there"), "{told:?}");
-    bench.now = bench.now + REACH_WITHIN;
+    bench.now += REACH_WITHIN;
     assert!(bench.on(Event::Tick).is_empty());
 }
 
