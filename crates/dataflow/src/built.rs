@@ -171,8 +171,11 @@ pub(crate) fn assemble<U: 'static, B: Body>(
     let operators = outline.operator_plans();
     let ends_in = outline.operators.last().map_or("gathered", |&(name, _)| name);
     let upstream = outline.upstream.transpose()?;
-    if outline.is_partitioned && (!B::BY_KEY || upstream.is_some()) {
+    if outline.is_partitioned && !B::BY_KEY {
         return Err(ProgramError::NotByKey { operator: ends_in });
+    }
+    if outline.is_partitioned && upstream.is_some() {
+        return Err(ProgramError::NotAtSource { operator: "partition" });
     }
     let (mut stages, from) = match &upstream {
         Some(upstream) => (upstream.stages.clone(), upstream.from.clone()),

@@ -83,6 +83,15 @@ pub enum ProgramError {
         /// What comes instead.
         operator: &'static str,
     },
+    /// Items are to move between workers where they have been gathered on the master.
+    #[error(
+        "`{operator}` moves items between the workers that read the source, and here they come behind a global reduction: leave it \
+         out, or put it before"
+    )]
+    NotAtSource {
+        /// The operator.
+        operator: &'static str,
+    },
     /// More global reductions follow each other than stages can be numbered.
     #[error("the flow has more than {limit} stages")]
     TooManyStages {

@@ -114,7 +114,7 @@ impl<C: Chain<Item: Key>> Body for Counts<C> {
         self.0.takes(input)
     }
 
-    fn start(&self) -> Self::Partial {
+    fn start(&self, _: u32) -> Self::Partial {
         Table::new()
     }
 
@@ -148,7 +148,7 @@ impl<C: Chain<Item: Key>> Body for Counts<C> {
     }
 
     fn whole(&self, runs: &[ChunkRun<'_>]) -> Result<Self::Whole, CodecError> {
-        let mut table = self.start();
+        let mut table = self.start(0);
         runs.iter().for_each(|run| self.fold(run, &mut table));
         table.into_entries()
     }
@@ -176,7 +176,7 @@ where
         self.chain.takes(input)
     }
 
-    fn start(&self) -> Self::Partial {
+    fn start(&self, _: u32) -> Self::Partial {
         Table::new()
     }
 
@@ -199,7 +199,7 @@ where
     }
 
     fn whole(&self, runs: &[ChunkRun<'_>]) -> Result<Self::Whole, CodecError> {
-        let mut table = self.start();
+        let mut table = self.start(0);
         runs.iter().for_each(|run| self.fold(run, &mut table));
         table.into_entries()
     }

@@ -120,7 +120,7 @@ impl<C: Chain, R: Totalling<C::Item>> Body for Total<C, R> {
         self.chain.takes(input)
     }
 
-    fn start(&self) -> Self::Partial {
+    fn start(&self, _: u32) -> Self::Partial {
         Some(self.totalling.start())
     }
 

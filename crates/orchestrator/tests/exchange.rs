@@ -102,3 +102,22 @@ fn an_error_of_a_task_is_tried_again_and_its_parcels_count_once() {
     assert_eq!(run.output, model(|_| true).into_iter().collect::<Vec<_>>());
     assert!(run.audit.rows.retried.receipts > 0, "{}", run.audit);
 }
+
+#[test]
+fn items_that_move_by_key_come_together_in_source_order_and_shuffled_ones_all() {
+    let grouped = |it: Flow<u64>| {
+        it.map(|n| (n % KEYS, n)).partition_by(|it| it.0).map_batch(usize::MAX, |all| {
+            let mut groups = BTreeMap::<u64, Vec<u64>>::new();
+            all.into_iter().for_each(|(key, n)| groups.entry(key).or_default().push(n));
+            groups.into_iter().collect::<Vec<_>>()
+        })
+    };
+    let program = TypedProgram::new("grouped", grouped).unwrap();
+    let mut found = cluster(3).slots(2).run(&program, 0..ITEMS).unwrap().output;
+    found.sort();
+    let expected: Vec<(u64, Vec<u64>)> =
+        (0..KEYS).map(|key| (key, (key..ITEMS).step_by(usize::try_from(KEYS).unwrap()).collect())).collect();
+    assert_eq!(found, expected);
+    let program = TypedProgram::new("spread", |it: Flow<u64>| it.shuffle().map(|n| n * 2).sum()).unwrap();
+    assert_eq!(cluster(3).run(&program, 0..ITEMS).unwrap().output, ITEMS * (ITEMS - 1));
+}

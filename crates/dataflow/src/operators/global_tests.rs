@@ -288,6 +288,19 @@ proptest! {
         };
         let widened: Vec<_> = odd.into_iter().map(|(key, sum)| (key, u64::from(sum))).collect();
         prop_assert_eq!(run(flow, &left, &how), widened);
+        // Every key in one partition, and there in source order.
+        let by_key = run(|pairs: Flow<(u8, u16)>| pairs.partition_by(|it| it.0).map_batch(usize::MAX, |all| {
+            groups(all).into_iter().collect::<Vec<_>>()
+        }), &left, &how);
+        let mut keys_of: Vec<_> = by_key;
+        keys_of.sort();
+        prop_assert_eq!(&keys_of, &groups(left.clone()).into_iter().collect::<Vec<_>>());
+        let mut shuffled = run(|pairs: Flow<(u8, u16)>| pairs.shuffle().map(|it| it), &left, &how);
+        shuffled.sort_unstable();
+        let mut all = left.clone();
+        all.sort_unstable();
+        prop_assert_eq!(shuffled, all);
+        prop_assert_eq!(run(|pairs: Flow<(u8, u16)>| pairs.shuffle(), &left, &how), left.clone());
         let mut joined = full_join(&left, &right);
         joined.retain(|(_, (left, right))| left.is_some() && right.is_some());
         let joined: Vec<_> = joined.into_iter().filter_map(|(key, (a, b))| Some((key, (a?, b?)))).collect();
@@ -383,7 +396,7 @@ fn an_exchange_is_in_the_plan_and_is_refused_where_it_does_nothing() {
     assert!(second.starts_with("stage 1, one result a partition, behind 0\n  partitioned "), "{explained}");
     assert!(second.ends_with("exchange: gather\n"), "{explained}");
     let error = plan(|inputs, ()| inputs.items::<(u8, u64)>("one").sum_by_key().partition().sum_by_key()).unwrap_err();
-    assert_eq!(error, ProgramError::NotByKey { operator: "sum_by_key" });
+    assert_eq!(error, ProgramError::NotAtSource { operator: "partition" });
     let sorted = |inputs: Inputs, (): ()| inputs.items::<u8>("one").partition().sort();
     let error = TypedProgram::new("p", sorted).unwrap().prepare(&Params::default()).unwrap_err();
     assert_eq!(error, ProgramError::NotByKey { operator: "sort" });

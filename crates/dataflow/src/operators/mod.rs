@@ -20,6 +20,7 @@ mod map_values;
 mod merge;
 mod min_max_by_key;
 mod named;
+mod partition_by;
 mod reduce;
 mod reduce_by_key;
 mod reduce_chunk;

@@ -39,7 +39,7 @@ impl<T, C: Chain<Item = T>> Flow<T, C> {
     ///
     /// What follows the reduction runs on the workers, too, up to the next global reduction. Its items come by partition,
     /// within it in the order of [`Flow::counts`]; which partition a key falls to depends on the key and the number of partitions
-    /// alone. A flow is partitioned once, where its source is read.
+    /// alone. A flow is partitioned once, where its source is read. Items that cannot be combined are moved by [`Flow::partition_by`].
     ///
     /// ```
     /// # use elastic_flow_dataflow::{Flow, Text, TypedProgram};

@@ -110,7 +110,7 @@ where
         self.chain.takes(input)
     }
 
-    fn start(&self) -> Self::Partial {
+    fn start(&self, _: u32) -> Self::Partial {
         Vec::new()
     }
 

@@ -39,7 +39,7 @@ pub(crate) trait Body: Send + Sync + 'static {
     /// Whether what a task gives holds items of the end, which only have to be joined.
     const FINAL: bool = false;
 
-    /// Whether the output is by key, and can be split into partitions.
+    /// Whether each item of the output has its partition, and the output can be split.
     const BY_KEY: bool = false;
 
     /// For the debug form.
@@ -48,8 +48,8 @@ pub(crate) trait Body: Send + Sync + 'static {
     /// Whether the chunks of this input go through the stage.
     fn takes(&self, input: u16) -> bool;
 
-    /// An empty output.
-    fn start(&self) -> Self::Partial;
+    /// An empty output, which is to be split into so many partitions; 0 where it is not.
+    fn start(&self, partitions: u32) -> Self::Partial;
 
     /// Takes a chunk in. A failure is left with `run`.
     fn fold(&self, run: &ChunkRun<'_>, partial: &mut Self::Partial);
@@ -93,21 +93,18 @@ impl<B: Body> Stage for StageOf<B> {
             let timer = Timer::start();
             let partial = match combined.take() {
                 Some(partial) => partial,
-                None => Self::guarded(chunk.receipt, None, || self.0.start())?,
+                None => Self::guarded(chunk.receipt, None, || self.0.start(context.partitions))?,
             };
             let (read, partial) = self.run_chunk(chunk, context, &skips, partial)?;
             if B::COMBINES {
                 combined = Some(partial);
             } else {
-                segments.push(self.segment(chunk.receipt, partial)?);
+                segments.extend(self.output(chunk.receipt, partial, context.partitions)?);
             }
             reads.push(ChunkRead { nanos: timer.nanos(), ..read });
         }
         if let (Some(partial), Some(first)) = (combined, chunks.first()) {
-            match context.partitions {
-                0 => segments.push(self.segment(first.receipt, partial)?),
-                partitions => segments = self.parts(first.receipt, partial, partitions)?,
-            }
+            segments.extend(self.output(first.receipt, partial, context.partitions)?);
         }
         Ok(TaskOutput { chunks: reads, segments, skips: skips.into_items() })
     }
@@ -190,7 +187,7 @@ impl<B: Body> StageOf<B> {
         context: &TaskContext,
     ) -> Result<TaskOutput, TaskFailure> {
         let skips = Skips::default();
-        let mut partial = Self::guarded(receipt, None, || self.0.start())?;
+        let mut partial = Self::guarded(receipt, None, || self.0.start(0))?;
         for (input, items) in items {
             let run = ChunkRun::new(context, &skips, (receipt, input), Feed::Gathered(items));
             Self::guarded(receipt, Some(&run), || self.0.fold(&run, &mut partial))?;
@@ -206,7 +203,11 @@ impl<B: Body> StageOf<B> {
         Ok(Segment { receipt, rows, digest: digest(&body), body })
     }
 
-    fn parts(&self, first: ReceiptId, partial: B::Partial, partitions: u32) -> Result<Vec<Segment>, TaskFailure> {
+    /// What a task, or a chunk, gives: one segment, or one a partition that gets any.
+    fn output(&self, first: ReceiptId, partial: B::Partial, partitions: u32) -> Result<Vec<Segment>, TaskFailure> {
+        if partitions == 0 {
+            return Ok(vec![self.segment(first, partial)?]);
+        }
         let split = Self::guarded(first, None, || self.0.split(partial, partitions))?;
         let split = split.map_err(|error| failed(first, FailureKind::User, None, error.to_string()))?;
         let segment = |(partition, rows, body): (u32, u64, Bytes)| Segment {

@@ -23,7 +23,7 @@ impl<C: Chain<Item: Data>> Body for Rows<C> {
         self.0.takes(input)
     }
 
-    fn start(&self) -> Self::Partial {
+    fn start(&self, _: u32) -> Self::Partial {
         SeqEncoder::new()
     }
 

@@ -188,10 +188,14 @@ impl Exchange {
 
     /// Takes parcels in, those of one attempt once.
     pub(super) fn take(&mut self, parcels: Parcels) {
+        // Of a task that does not combine, a partition gets a segment of each chunk.
+        let mut fresh = BTreeSet::new();
         for segment in parcels.segments {
-            if let Some(owned) = self.owned.get_mut(&segment.receipt.partition)
-                && owned.seen.insert(parcels.attempt)
+            let partition = segment.receipt.partition;
+            if let Some(owned) = self.owned.get_mut(&partition)
+                && (owned.seen.insert(parcels.attempt) || fresh.contains(&partition))
             {
+                fresh.insert(partition);
                 owned.waiting.push(segment);
             }
         }
