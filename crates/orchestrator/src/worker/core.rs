@@ -10,9 +10,12 @@ use elastic_flow_wire::message::{
     PartitionSum, Segment, SkippedItem, StepNotice, TaskResult, digest,
 };
 
-use super::exchange::{Exchange, ExchangeId, Ready, exchange_of, id_of};
+use super::exchange::{Exchange, ExchangeId, Ready, bytes_of, exchange_of, id_of};
 use crate::interceptor::ChunkEvent;
 use crate::master::{Hook, Observation};
+
+/// Bytes of parcels of an exchange that is not known yet, at most: what comes beyond is dropped, and given again by its producer.
+const EARLY_BYTES_MAX: u64 = 64 << 20;
 
 /// Something happened.
 #[derive(Debug)]
@@ -144,6 +147,7 @@ pub struct WorkerCore {
     exchange: Option<Exchange>,
     /// Parcels of an exchange that is not known here yet.
     early: Vec<(NodeId, Parcels)>,
+    early_bytes: u64,
 }
 
 impl WorkerCore {
@@ -154,6 +158,7 @@ impl WorkerCore {
             node,
             exchange: None,
             early: Vec::new(),
+            early_bytes: 0,
             name,
             slots,
             resend_after,
@@ -357,6 +362,7 @@ impl WorkerCore {
             out.push(Effect::Forget(step));
         }
         self.early.retain(|(_, it)| it.step != step);
+        self.early_bytes = self.early.iter().map(|(_, it)| bytes_of(it).max(1)).sum();
         if let Some(exchange) = self.exchange.take_if(|it| it.id.step == step) {
             exchange.end(out);
         }
@@ -372,6 +378,7 @@ impl WorkerCore {
             before.end(out);
         }
         let exchange = self.exchange.insert(Exchange::begin(notice, self.node, out));
+        self.early_bytes = 0;
         for (node, parcels) in std::mem::take(&mut self.early) {
             if exchange_of(&parcels) == id {
                 out.push(Effect::ReplyPeer(node, Exchange::taken(&parcels)));
@@ -398,7 +405,8 @@ impl WorkerCore {
                     if let Some(exchange) = &mut self.exchange {
                         exchange.take(parcels);
                     }
-                } else if known < Some(id) {
+                } else if known < Some(id) && self.early_bytes < EARLY_BYTES_MAX {
+                    self.early_bytes = self.early_bytes.saturating_add(bytes_of(&parcels).max(1));
                     self.early.push((node, parcels));
                 }
             }

@@ -204,10 +204,11 @@ impl Exchange {
     /// An owner has parcels: they are let go.
     pub(super) fn on_taken(&mut self, node: NodeId, attempt: Attempt) {
         if let Some(owner) = self.owners.get_mut(&node) {
-            let let_go = |it: &&Parcels| it.attempt == attempt;
-            let bytes: u64 = owner.unacknowledged.iter().filter(let_go).map(bytes_of).sum();
-            self.waiting_bytes = self.waiting_bytes.saturating_sub(bytes);
-            owner.unacknowledged.retain(|it| it.attempt != attempt);
+            // They are mostly taken in the order in which they were given.
+            let at = owner.unacknowledged.iter().position(|it| it.attempt == attempt);
+            if let Some(taken) = at.and_then(|at| owner.unacknowledged.remove(at)) {
+                self.waiting_bytes = self.waiting_bytes.saturating_sub(bytes_of(&taken));
+            }
             owner.unanswered_since = None;
         }
     }
@@ -329,7 +330,7 @@ impl Exchange {
     }
 }
 
-fn bytes_of(parcels: &Parcels) -> u64 {
+pub(super) fn bytes_of(parcels: &Parcels) -> u64 {
     parcels.segments.iter().map(|it| it.body.len() as u64).sum()
 }
 

@@ -136,7 +136,7 @@ impl Peers {
     /// Cancel safe: nothing is taken that is not given.
     pub(super) async fn next(&mut self) -> Option<PeerEvent> {
         tokio::select! {
-            event = self.listening.next_event() => match event? {
+            Some(event) = self.listening.next_event() => match event {
                 TransportEvent::Up { peer, sender } => {
                     self.incoming.up(peer.node, sender);
                     None
@@ -148,7 +148,7 @@ impl Peers {
                 TransportEvent::Message { node, message, .. } => Some(PeerEvent::Message(node, message)),
                 TransportEvent::Refused { .. } | _ => None,
             },
-            event = self.events.recv() => match event? {
+            Some(event) = self.events.recv() => match event {
                 (wanted, TransportEvent::Up { peer, sender }) if peer.node == wanted => {
                     self.outgoing.up(wanted, sender);
                     Some(PeerEvent::Up(wanted))
@@ -166,6 +166,8 @@ impl Peers {
                 }
                 (_, TransportEvent::Message { .. } | TransportEvent::Refused { .. } | _) => None,
             },
+            // Both have ended: so will the worker.
+            else => std::future::pending().await,
         }
     }
 
