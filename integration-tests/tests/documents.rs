@@ -22,6 +22,29 @@ fn every_kind_of_step_error_has_its_heading_and_no_heading_is_left_over() {
     assert_eq!(headings.len(), listed.len(), "each heading once");
 }
 
+/// The names in the first column of the tables of `docs/operators.md`.
+fn operators_listed(text: &str) -> Vec<&str> {
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| `"));
+    rows.filter_map(|row| row.split('`').next()).collect()
+}
+
+#[test]
+fn every_operator_is_in_the_document_and_no_other() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let text = std::fs::read_to_string(root.join("docs/operators.md")).expect("the document is there");
+    let listed = operators_listed(&text);
+    let mut there = BTreeSet::new();
+    for file in std::fs::read_dir(root.join("crates/dataflow/src/operators")).expect("the operators are there") {
+        let source = std::fs::read_to_string(file.expect("a file").path()).expect("it can be read");
+        let methods = source.lines().filter_map(|line| line.strip_prefix("    pub fn "));
+        let name = |it: &str| it.split(['(', '<']).next().unwrap_or_default().to_owned();
+        there.extend(methods.map(name));
+    }
+    assert!(there.len() > 40, "{there:?}");
+    assert_eq!(listed.iter().map(|it| (*it).to_owned()).collect::<BTreeSet<_>>(), there);
+    assert_eq!(listed.len(), there.len(), "each once");
+}
+
 /// The commands that `docs/from-elixir.md` gives, in backticks behind `PROG`.
 fn commands_of(text: &str) -> BTreeSet<String> {
     let quoted = text.split('`').skip(1).step_by(2);

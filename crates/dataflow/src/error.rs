@@ -92,6 +92,15 @@ pub enum ProgramError {
         /// The operator.
         operator: &'static str,
     },
+    /// Two flows are to meet of which one has been exchanged.
+    #[error(
+        "`{operator}` joins two flows on the master, and one of them is exchanged between the workers before: leave `partition` out \
+         there, or put it before a `{operator}` of flows that are not reduced"
+    )]
+    ExchangedSide {
+        /// The operator.
+        operator: &'static str,
+    },
     /// More global reductions follow each other than stages can be numbered.
     #[error("the flow has more than {limit} stages")]
     TooManyStages {

@@ -63,6 +63,9 @@ impl Upstream {
 
     /// Two flows that `operator` joins.
     pub(crate) fn both(left: &Self, right: &Self, operator: &'static str) -> Result<Self, ProgramError> {
+        if left.is_partitioned || right.is_partitioned {
+            return Err(ProgramError::ExchangedSide { operator });
+        }
         let (of_left, of_right) = (left.on_workers.clone(), right.on_workers.clone());
         if (0..=u16::MAX).any(|input| (of_left.takes)(input) && (of_right.takes)(input)) {
             return Err(ProgramError::InputOfBoth { operator });
@@ -85,7 +88,6 @@ impl Upstream {
         let stage = Arc::new(Routed { left: of_left, right: of_right });
         let (left, right) = (Arc::clone(&left.merger), Arc::clone(&right.merger));
         let merger: MergerFactory<Gathered> = Arc::new(move || Box::new(BothSides { left: left(), right: right() }));
-        // Two flows meet on the master alone, so that neither is exchanged before.
         let (is_partitioned, partitioned) = (false, None);
         Ok(Self { stages, from, on_workers: Side { stage, takes }, is_partitioned, partitioned, merger })
     }

@@ -23,6 +23,9 @@ use crate::stage::Body;
 use crate::table::{Table, merge_segment};
 
 /// What may be a key: it crosses borders, is compared and hashed.
+///
+/// Behind an exchange ([`Flow::partition`](crate::Flow::partition) and its kind) a key's partition follows from its encoding, so that keys
+/// which are equal have to encode equally, as those do whose `Eq` is derived.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a key",
     label = "must implement `Serialize`, `DeserializeOwned`, `Eq`, `Hash` and `Send`",

@@ -186,7 +186,7 @@ pub struct WorkerView {
     pub joined: bool,
     /// Its name.
     pub name: String,
-    /// Its address: the one that it advertises, else the host that it connected from.
+    /// Its address, `host:port`: where others reach it, as it advertises or as it listens.
     pub address: String,
     /// Compute threads; 0 if it has not joined and `[servers]` does not say.
     pub slots: u32,

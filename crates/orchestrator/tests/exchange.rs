@@ -121,3 +121,16 @@ fn items_that_move_by_key_come_together_in_source_order_and_shuffled_ones_all() 
     let program = TypedProgram::new("spread", |it: Flow<u64>| it.shuffle().map(|n| n * 2).sum()).unwrap();
     assert_eq!(cluster(3).run(&program, 0..ITEMS).unwrap().output, ITEMS * (ITEMS - 1));
 }
+
+/// More than the master holds of what it has cut and not seen done.
+#[test]
+fn an_iterator_of_any_length_goes_through_an_exchange() {
+    const ITEMS: u64 = 700;
+    let text = |n: u64| format!("{}{n}", "x".repeat(64 << 10));
+    let lengths = |it: Flow<String>| it.map(|text| (text.len(), 1_u64)).partition().sum_by_key();
+    let program = TypedProgram::new("lengths", lengths).unwrap();
+    let settings = Settings { chunk_items: 10, ..Settings::default() };
+    let run = Cluster::local(2).settings(settings).run(&program, (0..ITEMS).map(text)).unwrap();
+    let at = 64 << 10;
+    assert_eq!(run.output, [(at + 1, 10), (at + 2, 90), (at + 3, ITEMS - 100)]);
+}

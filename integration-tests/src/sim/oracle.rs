@@ -247,7 +247,7 @@ impl Oracle {
 fn ends_as_it_may(plan: &StepPlan, step: &Step, counts: &BTreeMap<u64, u32>) -> Result<(), String> {
     let reason = step.reason.as_deref().unwrap_or_default();
     let missing: Vec<u64> = (0..plan.chunks).filter(|it| !counts.contains_key(it)).collect();
-    let excuses = ["no worker", "suspected of killing", "simulated failure", "begun anew from the source (16"];
+    let excuses = ["no worker", "suspected of killing", "simulated failure", "begun anew from the source (17"];
     let excused = excuses.iter().any(|known| reason.contains(known));
     match step.state {
         StepState::Completed if missing.is_empty() => Ok(()),

@@ -397,6 +397,12 @@ fn an_exchange_is_in_the_plan_and_is_refused_where_it_does_nothing() {
     assert!(second.ends_with("exchange: gather\n"), "{explained}");
     let error = plan(|inputs, ()| inputs.items::<(u8, u64)>("one").sum_by_key().partition().sum_by_key()).unwrap_err();
     assert_eq!(error, ProgramError::NotAtSource { operator: "partition" });
+    let joined = |inputs: Inputs, (): ()| {
+        let sums = inputs.items::<(u8, u64)>("one").partition().sum_by_key().filter(|(_, sum)| *sum > 1);
+        sums.join(inputs.items::<(u8, u64)>("two"))
+    };
+    let error = TypedProgram::new("p", joined).unwrap().prepare(&Params::default()).unwrap_err();
+    assert_eq!(error, ProgramError::ExchangedSide { operator: "join" });
     let sorted = |inputs: Inputs, (): ()| inputs.items::<u8>("one").partition().sort();
     let error = TypedProgram::new("p", sorted).unwrap().prepare(&Params::default()).unwrap_err();
     assert_eq!(error, ProgramError::NotByKey { operator: "sort" });

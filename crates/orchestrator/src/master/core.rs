@@ -15,6 +15,7 @@ use elastic_flow_wire::with_causes;
 use super::account::Account;
 use super::dead_letters::LeftOut;
 use super::effects::{Cause, Effect, Ending, Event, Joined, Observation, Open, Opened, RequestId};
+use super::exchange::Exchange;
 use super::nodes::{Distribute, Node, Nodes};
 use super::run::{Doing, Opening, Run};
 use crate::api::ApiError;
@@ -215,7 +216,7 @@ impl MasterCore {
         self.watch_readers(now);
         self.open_when_answered(out);
         self.ask_workers(now, out);
-        self.begin_exchange(out);
+        self.begin_exchange(now, out);
         self.distribute(now, out);
         self.watch_exchange(now, out);
         self.ask_for_cuts(out);
@@ -443,7 +444,8 @@ impl MasterCore {
 
     fn watch_workers(&mut self, now: Mono) {
         let working = self.nodes.any_takes_work();
-        let at_work = self.nodes.by_id.values().any(|it| it.is_living() && !it.open.is_empty());
+        let partitions = self.run.as_ref().and_then(|it| it.exchange.as_ref()).map_or(0, Exchange::at_work);
+        let at_work = partitions > 0 || self.nodes.by_id.values().any(|it| it.is_living() && !it.open.is_empty());
         let grace = self.settings.grace;
         let wanted = self.nodes.wanted();
         let Some(run) = self.run.as_mut() else { return };
@@ -546,15 +548,17 @@ impl MasterCore {
         if self.run.as_ref().is_none_or(|it| it.step != step) {
             return;
         }
-        let end = self.run.take().and_then(|it| it.end);
-        out.extend(end.map(Effect::Observe));
+        let run = self.run.take();
+        // Of an exchange a worker may have something that was never given a task of it since it was told.
+        let exchanged = run.as_ref().is_some_and(|it| it.is_partitioned);
+        out.extend(run.and_then(|it| it.end).map(Effect::Observe));
         self.sources.remove(&step);
         for (id, node) in &mut self.nodes.by_id {
             node.open.clear();
             node.open_chunks = 0;
             node.forget_step();
             node.taken.clear();
-            if std::mem::take(&mut node.notified) {
+            if std::mem::take(&mut node.notified) || exchanged {
                 out.push(Effect::Send(*id, Message::Release(step)));
             }
         }

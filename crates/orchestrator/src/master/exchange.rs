@@ -91,10 +91,12 @@ impl Exchange {
         if able.len() > 1 {
             able.retain(|it| !it.joined.address.is_empty());
         }
-        let slots: u32 = able.iter().map(|it| it.joined.slots.max(1)).sum();
-        if slots == 0 {
+        if able.is_empty() {
             return None;
         }
+        // What a worker says of itself is bounded before it sizes anything.
+        let slots_of = |it: &Node| it.joined.slots.clamp(1, PARTITIONS_MAX);
+        let slots = able.iter().fold(0_u32, |all, it| all.saturating_add(slots_of(it)));
         let partitions = slots.saturating_mul(2).min(PARTITIONS_MAX).next_power_of_two().max(PARTITIONS_MIN);
         let mut owners: Vec<PartitionOwner> = able
             .iter()
@@ -107,7 +109,7 @@ impl Exchange {
             .collect();
         // In turn, each as often as it has slots.
         let turns: Vec<usize> =
-            able.iter().enumerate().flat_map(|(index, it)| (0..it.joined.slots.max(1)).map(move |_| index)).collect();
+            able.iter().enumerate().flat_map(|(index, it)| (0..slots_of(it)).map(move |_| index)).collect();
         for (partition, index) in (0..partitions).zip(turns.iter().cycle()) {
             if let Some(owner) = owners.get_mut(*index) {
                 owner.partitions.push(partition);
@@ -157,13 +159,14 @@ impl Exchange {
 
 impl MasterCore {
     /// Begins the exchange of a step that has one, as soon as there is a worker.
-    pub(super) fn begin_exchange(&mut self, out: &mut Vec<Effect>) {
+    pub(super) fn begin_exchange(&mut self, now: Mono, out: &mut Vec<Effect>) {
         let Some(run) = self.run.as_mut() else { return };
         if !run.is_partitioned
             || run.exchange.is_some()
             || run.opening == Opening::Asked
             || run.ending.is_some()
             || run.pending_count() == 0
+            || now < run.settles_until
         {
             return;
         }
@@ -341,7 +344,7 @@ impl MasterCore {
         let all_given = run.all_given();
         let Some(exchange) = run.exchange.as_ref() else { return };
         if run.ending.is_some() && exchange.phase != Phase::Committing {
-            self.drop_exchange(out);
+            self.drop_exchange(false, out);
             return;
         }
         match exchange.phase {
@@ -458,11 +461,11 @@ impl MasterCore {
 
     /// Begins the exchange anew: what was given is not there any more.
     fn restart_exchange(&mut self, why: &str, out: &mut Vec<Effect>) {
-        self.drop_exchange(out);
+        self.drop_exchange(true, out);
         let Some(run) = self.run.as_mut() else { return };
         let (step, generations) = (run.step, run.generations);
         let message =
-            format!("{why}: the exchange is begun anew from the source ({generations} of at most {GENERATIONS_MAX})");
+            format!("{why}: the exchange is begun anew from the source ({generations}, at most {GENERATIONS_MAX})");
         let node = self.name.clone();
         let (receipt, item, log_tail) = (None, None, Vec::new());
         let view = FailureView {
@@ -475,13 +478,13 @@ impl MasterCore {
             set_aside: false,
         };
         self.tell_failure(view, out);
-        if generations >= GENERATIONS_MAX {
+        if generations > GENERATIONS_MAX {
             self.fail(step, Cause::new(StepErrorKind::Resources, message));
         }
     }
 
     /// Forgets the exchange: its chunks are to be done again, if the step goes on.
-    fn drop_exchange(&mut self, out: &mut Vec<Effect>) {
+    fn drop_exchange(&mut self, again: bool, out: &mut Vec<Effect>) {
         let Some(run) = self.run.as_mut() else { return };
         let Some(exchange) = run.exchange.take() else { return };
         let tasks: Vec<(Attempt, NodeId, Vec<u64>)> =
@@ -489,6 +492,9 @@ impl MasterCore {
         for done in &exchange.held {
             for read in &done.chunks {
                 run.to(read.receipt.sequence, Doing::Pending, Mono::ZERO);
+                if !again {
+                    continue;
+                }
                 run.mark(&read.receipt, Station::Retried, None, self.wall);
                 run.retried = run.retried.saturating_add(1);
                 self.totals.retried = self.totals.retried.saturating_add(1);

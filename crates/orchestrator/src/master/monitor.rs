@@ -24,7 +24,7 @@ pub struct Watched {
     pub node: NodeId,
     /// Its name.
     pub name: String,
-    /// Its address: the one that it advertises, else the host that it connected from.
+    /// Its address, `host:port`: where others reach it, as it advertises or as it listens.
     pub address: String,
     /// Time since its last heartbeat, or since it connected.
     pub heartbeat_age: Duration,

@@ -15,6 +15,9 @@ use super::run::{Doing, Run};
 use crate::api::FailureView;
 use crate::journal::{DoneRecord, Record};
 
+/// For so long workers are waited for that come back to a master, before an exchange gives them their partitions.
+const SETTLES_WITHIN: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// A fold over a journal, record by record.
 #[derive(Debug)]
 pub struct Recovery {
@@ -148,6 +151,7 @@ impl Recovery {
         if let Some(run) = core.run.as_mut() {
             run.started_at = now;
             run.uncommitted.clear();
+            run.settles_until = now + SETTLES_WITHIN;
             if state == StepState::CancelPending {
                 run.ending = Some(Ending::Cancelled);
             }

@@ -196,6 +196,8 @@ pub(crate) struct Run {
     pub(crate) is_partitioned: bool,
     /// The exchange that is at work.
     pub(crate) exchange: Option<Exchange>,
+    /// Before this, after a restart, no exchange begins: workers come back one by one, and the first is not to own everything.
+    pub(crate) settles_until: Mono,
     /// Exchanges that were begun in this life of the master.
     pub(crate) generations: u32,
     /// Records of exchanges of which none was seen to count, in recovery.
@@ -264,6 +266,7 @@ impl Run {
             failures: Vec::new(),
             is_partitioned: false,
             exchange: None,
+            settles_until: Mono::ZERO,
             generations: 0,
             uncommitted: Vec::new(),
             committed: None,
@@ -319,8 +322,18 @@ impl Run {
         let before = std::mem::replace(&mut chunk.doing, doing);
         let waited_until = std::mem::replace(&mut chunk.until, until);
         let bytes = chunk.cut.bytes;
+        // What an exchange has been given waits for all the rest: it does not keep the rest from being cut.
+        if self.is_partitioned && self.chunk(sequence).is_some_and(Chunk::carries) {
+            let held = self.chunk(sequence).map_or(0, |it| it.cut.payload.body.len() as u64);
+            if doing == Doing::Accepted {
+                self.shipped_bytes = self.shipped_bytes.saturating_sub(held);
+            }
+            if before == Doing::Accepted {
+                self.shipped_bytes = self.shipped_bytes.saturating_add(held);
+            }
+        }
         // Of the few steps that have such chunks.
-        let server = chunk.server.clone();
+        let server = self.chunk(sequence).and_then(|it| it.server.clone());
         let pending = match server.as_ref().and_then(|it| self.on_servers.get_mut(it)) {
             Some(on) => {
                 let left = u64::from(doing != Doing::Final);

@@ -34,8 +34,12 @@ impl MasterCore {
             if *living {
                 entry.taken.clear();
             } else {
+                let name = entry.joined.name.clone();
                 for attempt in entry.open.clone() {
                     self.take_back(now, *node, attempt, out);
+                }
+                if before != Some(false) {
+                    self.lose_exchange(*node, &name, NOT_LIVING, out);
                 }
             }
         }

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use elastic_flow_clock::{Clock, Mono};
 use elastic_flow_dataflow::seam::{Partition, PartitionedStage, Stage, TaskContext, TaskFailure, TaskOutput};
 use elastic_flow_dataflow::source::{DataRoots, OpenFailure};
-use elastic_flow_receipt::Attempt;
+use elastic_flow_receipt::{Attempt, ReceiptId};
 use elastic_flow_wire::message::{
     Assignment, FailureKind, Outcome, PartitionAssignment, PartitionSum, Segment, TaskResult,
 };
@@ -47,21 +47,25 @@ pub(super) enum Done {
 #[derive(Default)]
 struct Partitions {
     exchange: Option<ExchangeId>,
-    merged: BTreeMap<u32, Box<dyn Partition>>,
+    merged: BTreeMap<u32, Merged>,
 }
+
+/// A partition, with what is merged into it.
+type Merged = (PartitionSum, Box<dyn Partition>);
 
 impl Partitions {
     /// Takes a partition out, for the one thread that works on it.
-    fn take(&mut self, exchange: ExchangeId, partition: u32) -> Option<Box<dyn Partition>> {
+    fn take(&mut self, exchange: ExchangeId, partition: u32) -> Option<Merged> {
         if self.exchange < Some(exchange) {
             self.merged.clear();
             self.exchange = Some(exchange);
         }
-        self.merged.remove(&partition).filter(|_| self.exchange == Some(exchange))
+        // One that comes late takes nothing of its successor's.
+        if self.exchange == Some(exchange) { self.merged.remove(&partition) } else { None }
     }
 
     /// Puts it back, if it is still wanted.
-    fn put(&mut self, exchange: ExchangeId, partition: u32, merged: Box<dyn Partition>) {
+    fn put(&mut self, exchange: ExchangeId, partition: u32, merged: Merged) {
         if self.exchange == Some(exchange) {
             self.merged.insert(partition, merged);
         }
@@ -257,8 +261,12 @@ impl Shop {
                     Done::Task(answer(&assignment, outcome))
                 }
                 Ok(Job::Finish { exchange, assignment, stage, context }) => {
-                    let partition = self.take(exchange, assignment.receipt.partition, stage.as_ref());
-                    let outcome = self.timed(context.attempt, || partition.finish(assignment.receipt, &context));
+                    let receipt = assignment.receipt;
+                    let (merged, partition) = self.take(exchange, receipt.partition, stage.as_ref());
+                    let outcome = self.timed(context.attempt, || match merged == assignment.sum {
+                        true => partition.finish(receipt, &context),
+                        false => Err(not_merged(receipt, &merged, &assignment.sum)),
+                    });
                     Done::Task(answer_partition(&assignment, outcome))
                 }
             };
@@ -285,13 +293,13 @@ impl Shop {
         outcome
     }
 
-    fn take(&self, exchange: ExchangeId, partition: u32, stage: &dyn PartitionedStage) -> Box<dyn Partition> {
+    fn take(&self, exchange: ExchangeId, partition: u32, stage: &dyn PartitionedStage) -> Merged {
         let merged = self.partitions.lock().unwrap_or_else(PoisonError::into_inner).take(exchange, partition);
-        merged.unwrap_or_else(|| stage.begin())
+        merged.unwrap_or_else(|| (PartitionSum::default(), stage.begin()))
     }
 
     fn merge(&self, exchange: ExchangeId, partition: u32, segments: &[Segment], stage: &dyn PartitionedStage) -> Done {
-        let mut merging = self.take(exchange, partition, stage);
+        let (mut all, mut merging) = self.take(exchange, partition, stage);
         let (mut merged, mut failed) = (PartitionSum::default(), None);
         for segment in segments {
             if let Err(failure) = merging.merge(segment) {
@@ -304,7 +312,8 @@ impl Shop {
             }
             merged.add(&PartitionSum::of(segment));
         }
-        self.partitions.lock().unwrap_or_else(PoisonError::into_inner).put(exchange, partition, merging);
+        all.add(&merged);
+        self.partitions.lock().unwrap_or_else(PoisonError::into_inner).put(exchange, partition, (all, merging));
         Done::Merged { exchange, partition, merged, failed }
     }
 
@@ -326,6 +335,12 @@ impl Shop {
         }
         stage.run(&assignment.chunks, context)
     }
+}
+
+/// What a thread has of a partition is not what the deciding code counts: it is not worked on.
+fn not_merged(receipt: ReceiptId, merged: &PartitionSum, wanted: &PartitionSum) -> TaskFailure {
+    let message = format!("partition {} has {merged:?} merged, of {wanted:?}", receipt.partition);
+    TaskFailure::NotHere { receipts: vec![receipt], message }
 }
 
 fn no_such_stage(assignment: &Assignment) -> TaskFailure {

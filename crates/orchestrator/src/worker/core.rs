@@ -148,6 +148,10 @@ pub struct WorkerCore {
     /// Parcels of an exchange that is not known here yet.
     early: Vec<(NodeId, Parcels)>,
     early_bytes: u64,
+    /// Compute threads that merge, of whatever exchange.
+    merging: usize,
+    /// The last exchange that ended while the master was there: what comes of it, or before it, is not early.
+    ended: Option<ExchangeId>,
 }
 
 impl WorkerCore {
@@ -159,6 +163,8 @@ impl WorkerCore {
             exchange: None,
             early: Vec::new(),
             early_bytes: 0,
+            merging: 0,
+            ended: None,
             name,
             slots,
             resend_after,
@@ -187,6 +193,13 @@ impl WorkerCore {
                 // What was queued is open elsewhere by now; what is at work may still be the first to finish.
                 self.connected = false;
                 self.queued.clear();
+                // The master begins an exchange anew that has lost a worker; another master numbers them anew.
+                self.early.clear();
+                self.early_bytes = 0;
+                self.ended = None;
+                if let Some(exchange) = self.exchange.take() {
+                    exchange.end(out);
+                }
                 self.programs.retain(|_, it| !matches!(it, Program::Refused(_)));
             }
             Event::Message(message) => self.on_message(message, out),
@@ -208,8 +221,9 @@ impl WorkerCore {
                 }
             }
             Event::Merged { exchange, partition, merged, failed } => {
+                self.merging = self.merging.saturating_sub(1);
                 if let Some(it) = self.current(exchange) {
-                    it.on_merged(partition, merged, failed);
+                    it.on_merged(partition, merged, failed, out);
                 }
             }
             Event::PeerUp(node) => {
@@ -271,7 +285,7 @@ impl WorkerCore {
     /// Compute threads at work.
     #[must_use]
     pub fn busy(&self) -> usize {
-        self.working.len().saturating_add(self.exchange.as_ref().map_or(0, Exchange::busy))
+        self.working.len().saturating_add(self.merging)
     }
 
     /// Bytes of parcels that wait for their owners.
@@ -362,8 +376,9 @@ impl WorkerCore {
             out.push(Effect::Forget(step));
         }
         self.early.retain(|(_, it)| it.step != step);
-        self.early_bytes = self.early.iter().map(|(_, it)| bytes_of(it).max(1)).sum();
+        self.early_bytes = self.early.iter().map(|(_, it)| bytes_of(it)).sum();
         if let Some(exchange) = self.exchange.take_if(|it| it.id.step == step) {
+            self.ended = Some(exchange.id);
             exchange.end(out);
         }
     }
@@ -381,8 +396,7 @@ impl WorkerCore {
         self.early_bytes = 0;
         for (node, parcels) in std::mem::take(&mut self.early) {
             if exchange_of(&parcels) == id {
-                out.push(Effect::ReplyPeer(node, Exchange::taken(&parcels)));
-                exchange.take(parcels);
+                exchange.take(node, parcels, out);
             }
         }
     }
@@ -399,14 +413,11 @@ impl WorkerCore {
         match message {
             Message::Parcels(parcels) => {
                 let id = exchange_of(&parcels);
-                let known = self.exchange.as_ref().map(|it| it.id);
-                if known == Some(id) {
-                    out.push(Effect::ReplyPeer(node, Exchange::taken(&parcels)));
-                    if let Some(exchange) = &mut self.exchange {
-                        exchange.take(parcels);
-                    }
+                let known = self.exchange.as_ref().map(|it| it.id).or(self.ended);
+                if let Some(exchange) = self.current(id) {
+                    exchange.take(node, parcels, out);
                 } else if known < Some(id) && self.early_bytes < EARLY_BYTES_MAX {
-                    self.early_bytes = self.early_bytes.saturating_add(bytes_of(&parcels).max(1));
+                    self.early_bytes = self.early_bytes.saturating_add(bytes_of(&parcels));
                     self.early.push((node, parcels));
                 }
             }
@@ -466,8 +477,21 @@ impl WorkerCore {
         result
     }
 
+    /// Says of each partition that is wanted of a worker which cannot run the program that it cannot.
+    fn refuse_partitions(&mut self) {
+        let Some(exchange) = &mut self.exchange else { return };
+        let Some(Program::Refused(message)) = self.programs.get(&exchange.id.step) else { return };
+        let message = message.clone();
+        for assignment in exchange.take_wanted() {
+            let (kind, receipt, log_tail) = (FailureKind::Program, Some(assignment.receipt), Vec::new());
+            let outcome = Outcome::Failed { kind, receipt, item: None, message: message.clone(), log_tail };
+            self.hold(answer_partition(&assignment, outcome));
+        }
+    }
+
     /// Gives partitions to free compute threads: merging comes before the next task of the source.
     fn start_partitions(&mut self, out: &mut Vec<Effect>) {
+        self.refuse_partitions();
         while self.busy() < self.slots
             && let Some(exchange) = &mut self.exchange
             && matches!(self.programs.get(&exchange.id.step), Some(Program::Ready))
@@ -475,7 +499,10 @@ impl WorkerCore {
         {
             let id = exchange.id;
             match ready {
-                Ready::Merge(partition, segments) => out.push(Effect::Merge { exchange: id, partition, segments }),
+                Ready::Merge(partition, segments) => {
+                    self.merging = self.merging.saturating_add(1);
+                    out.push(Effect::Merge { exchange: id, partition, segments });
+                }
                 Ready::Finish(assignment) => {
                     let receipts = vec![assignment.receipt];
                     self.working.insert(assignment.attempt, Working { step: id.step, receipts });

@@ -18,6 +18,9 @@ use super::core::Effect;
 /// Bytes of parcels that no owner has yet, at most: beyond it no further task of the source is begun. Merging goes on, and so
 /// does what empties this, whatever others do.
 const OUTBOX_BYTES_MAX: u64 = 256 << 20;
+/// What parcels, and each segment in them, cost beside the bodies, about, in bytes.
+const PARCELS_COST: u64 = 256;
+const SEGMENT_COST: u64 = 128;
 /// Parcels of which none was acknowledged for so long are given again, the first of them: what waited for a link may be dropped.
 const RESEND_AFTER: Duration = Duration::from_secs(10);
 /// So many at once.
@@ -56,11 +59,11 @@ struct Owner {
 #[derive(Debug, Default)]
 struct Owned {
     /// Parcels that are to be merged.
-    waiting: Vec<Segment>,
-    /// The attempts whose parcels have come.
-    seen: BTreeSet<Attempt>,
+    waiting: Vec<(Attempt, Segment)>,
     merged: PartitionSum,
     is_at_work: bool,
+    /// The attempts of what is being merged, one a segment.
+    merging: Vec<Attempt>,
     /// What it is to be when it is complete.
     wanted: Option<PartitionAssignment>,
     /// Whether it was worked on: what was merged is gone.
@@ -91,6 +94,10 @@ pub(super) struct Exchange {
     owner_of: BTreeMap<u32, NodeId>,
     owners: BTreeMap<NodeId, Owner>,
     owned: BTreeMap<u32, Owned>,
+    /// The attempts whose parcels have come.
+    seen: BTreeSet<Attempt>,
+    /// Of whom they came, and how many segments of each are not merged yet.
+    unmerged: BTreeMap<Attempt, (NodeId, usize)>,
     /// Bytes of parcels that wait for their owners.
     waiting_bytes: u64,
 }
@@ -110,6 +117,8 @@ impl Exchange {
             owner_of: BTreeMap::new(),
             owners: BTreeMap::new(),
             owned: BTreeMap::new(),
+            seen: BTreeSet::new(),
+            unmerged: BTreeMap::new(),
             waiting_bytes: 0,
         };
         for owner in notice.owners {
@@ -173,7 +182,7 @@ impl Exchange {
         for (node, segments) in by_owner {
             let parcels = Parcels { step: self.id.step, attempt, generation: self.id.generation, segments };
             match self.owners.get_mut(&node) {
-                None => self.take(parcels),
+                None => self.take(node, parcels, out),
                 Some(owner) => {
                     if owner.connected {
                         out.push(Effect::SendPeer(node, Message::Parcels(parcels.clone())));
@@ -186,18 +195,34 @@ impl Exchange {
         sums
     }
 
-    /// Takes parcels in, those of one attempt once.
-    pub(super) fn take(&mut self, parcels: Parcels) {
-        // Of a task that does not combine, a partition gets a segment of each chunk.
-        let mut fresh = BTreeSet::new();
-        for segment in parcels.segments {
-            let partition = segment.receipt.partition;
-            if let Some(owned) = self.owned.get_mut(&partition)
-                && (owned.seen.insert(parcels.attempt) || fresh.contains(&partition))
-            {
-                fresh.insert(partition);
-                owned.waiting.push(segment);
+    /// Takes parcels in, those of one attempt once. They are acknowledged when they are merged, so that a producer which is ahead of
+    /// that waits.
+    pub(super) fn take(&mut self, from: NodeId, parcels: Parcels, out: &mut Vec<Effect>) {
+        let attempt = parcels.attempt;
+        if !self.seen.insert(attempt) {
+            if !self.unmerged.contains_key(&attempt) {
+                self.acknowledge(from, attempt, out);
             }
+            return;
+        }
+        let mut taken = 0;
+        for segment in parcels.segments {
+            if let Some(owned) = self.owned.get_mut(&segment.receipt.partition) {
+                owned.waiting.push((attempt, segment));
+                taken += 1;
+            }
+        }
+        if taken == 0 {
+            self.acknowledge(from, attempt, out);
+        } else {
+            self.unmerged.insert(attempt, (from, taken));
+        }
+    }
+
+    fn acknowledge(&self, to: NodeId, attempt: Attempt, out: &mut Vec<Effect>) {
+        if Some(to) != self.me {
+            let (step, generation) = (self.id.step, self.id.generation);
+            out.push(Effect::ReplyPeer(to, Message::Taken(ParcelsTaken { step, attempt, generation })));
         }
     }
 
@@ -274,17 +299,31 @@ impl Exchange {
     }
 
     /// A compute thread has merged what it was given.
-    pub(super) fn on_merged(&mut self, partition: u32, merged: PartitionSum, failed: Option<String>) {
-        if let Some(owned) = self.owned.get_mut(&partition) {
-            owned.is_at_work = false;
-            owned.merged.add(&merged);
-            owned.failed = owned.failed.take().or(failed);
+    pub(super) fn on_merged(
+        &mut self,
+        partition: u32,
+        merged: PartitionSum,
+        failed: Option<String>,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(owned) = self.owned.get_mut(&partition) else { return };
+        owned.is_at_work = false;
+        owned.merged.add(&merged);
+        owned.failed = owned.failed.take().or(failed);
+        for attempt in std::mem::take(&mut owned.merging) {
+            let Some((from, left)) = self.unmerged.get_mut(&attempt) else { continue };
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                let from = *from;
+                self.unmerged.remove(&attempt);
+                self.acknowledge(from, attempt, out);
+            }
         }
     }
 
-    /// Partitions at work.
-    pub(super) fn busy(&self) -> usize {
-        self.owned.values().filter(|it| it.is_at_work).count()
+    /// The partitions that are wanted of a worker that cannot work on them.
+    pub(super) fn take_wanted(&mut self) -> Vec<PartitionAssignment> {
+        self.owned.values_mut().filter_map(|it| it.wanted.take()).collect()
     }
 
     /// The next partition that something can be done for, marked as at work where a compute thread does it.
@@ -303,7 +342,9 @@ impl Exchange {
             }
             if !owned.waiting.is_empty() {
                 owned.is_at_work = true;
-                return Some(Ready::Merge(*partition, std::mem::take(&mut owned.waiting)));
+                let (attempts, segments) = std::mem::take(&mut owned.waiting).into_iter().unzip();
+                owned.merging = attempts;
+                return Some(Ready::Merge(*partition, segments));
             }
             let Some(wanted) = &owned.wanted else { continue };
             if wanted.sum == owned.merged {
@@ -322,16 +363,14 @@ impl Exchange {
         }
         None
     }
-
-    /// The answer to parcels.
-    pub(super) fn taken(parcels: &Parcels) -> Message {
-        let Parcels { step, attempt, generation, .. } = *parcels;
-        Message::Taken(ParcelsTaken { step, attempt, generation })
-    }
 }
 
 pub(super) fn bytes_of(parcels: &Parcels) -> u64 {
-    parcels.segments.iter().map(|it| it.body.len() as u64).sum()
+    parcels
+        .segments
+        .iter()
+        .map(|it| it.body.len() as u64)
+        .fold(PARCELS_COST, |all, it| all.saturating_add(it).saturating_add(SEGMENT_COST))
 }
 
 /// The exchange that parcels are of.

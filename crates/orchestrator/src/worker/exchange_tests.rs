@@ -151,7 +151,7 @@ fn an_owner_gets_again_what_it_has_not_said_to_have() {
     assert_eq!(bench.on(Event::PeerUp(OTHER)), ["give 2 #1"]);
     bench.on(Event::PeerDown(OTHER));
     assert_eq!(bench.on(Event::PeerUp(OTHER)), ["give 2 #1"]);
-    assert_eq!(bench.core.waiting_bytes(), 5);
+    assert_eq!(bench.core.waiting_bytes(), 5 + 256 + 128, "the body, and what it costs to keep it");
     let taken = ParcelsTaken { step: STEP, attempt: attempt(1), generation: 1 };
     bench.on(Event::PeerMessage(OTHER, Message::Taken(taken)));
     assert_eq!(bench.core.waiting_bytes(), 0);
@@ -162,9 +162,10 @@ fn an_owner_gets_again_what_it_has_not_said_to_have() {
 #[test]
 fn parcels_that_come_twice_are_taken_once() {
     let mut bench = Bench::new(1);
-    assert_eq!(bench.on(parcels(7, 1, b"a")), ["taken 2 #7", "merge 1 into 0"]);
+    assert_eq!(bench.on(parcels(7, 1, b"a")), ["merge 1 into 0"]);
+    assert!(bench.on(parcels(7, 1, b"a")).is_empty(), "it is acknowledged when it is merged");
+    assert_eq!(bench.on(merged(1, &[b"a"])), ["taken 2 #7"]);
     assert_eq!(bench.on(parcels(7, 1, b"a")), ["taken 2 #7"]);
-    assert!(bench.on(merged(1, &[b"a"])).is_empty());
     assert_eq!(bench.on(partition(9, &[b"a"])), ["finish 0"]);
 }
 
@@ -173,13 +174,13 @@ fn merging_comes_before_the_next_task_and_a_partition_when_all_is_merged() {
     let mut bench = Bench::new(1);
     assert_eq!(bench.assign(1, 1), ["start 1 into 2"]);
     bench.assign(2, 1);
-    assert_eq!(bench.on(parcels(7, 1, b"a")), ["taken 2 #7"]);
+    assert!(bench.on(parcels(7, 1, b"a")).is_empty());
     assert_eq!(bench.on(done(1))[..1], ["merge 2 into 0"]);
     bench.on(parcels(8, 1, b"b"));
-    assert_eq!(bench.on(merged(1, &[b"a", b"mine"])), ["merge 1 into 0"], "and no task before");
+    assert_eq!(bench.on(merged(1, &[b"a", b"mine"])), ["taken 2 #7", "merge 1 into 0"], "and no task before");
     assert!(bench.on(partition(9, &[b"a", b"mine", b"b"])).is_empty());
     assert!(bench.core.holding().any(|it| it == attempt(9)), "it is not lost");
-    assert_eq!(bench.on(merged(1, &[b"b"])), ["finish 0"]);
+    assert_eq!(bench.on(merged(1, &[b"b"])), ["taken 2 #8", "finish 0"]);
     assert!(bench.on(partition(9, &[b"a", b"mine", b"b"])).is_empty(), "told twice, worked on once");
 }
 
@@ -199,16 +200,11 @@ fn an_exchange_that_begins_anew_takes_nothing_of_the_one_before() {
     bench.on(parcels(7, 1, b"a"));
     // The producer has heard of it first.
     assert!(bench.on(parcels(8, 2, b"b")).is_empty());
-    assert_eq!(
-        bench.on(exchange(2)),
-        ["disconnect 2", "drop 1", "connect 2 at there", "taken 2 #8"],
-        "its one slot is at work yet"
-    );
+    assert_eq!(bench.on(exchange(2)), ["disconnect 2", "drop 1", "connect 2 at there"], "its slot is at work yet");
     assert!(bench.on(exchange(1)).is_empty(), "an old notice that comes late");
     assert_eq!(bench.on(done(1)), ["merge 1 into 0", "back 1"]);
-    assert!(bench.on(merged(1, &[b"a"])).is_empty());
     assert!(bench.assign(3, 1).is_empty(), "of an exchange that is over");
-    bench.on(merged(2, &[b"b"]));
+    assert_eq!(bench.on(merged(2, &[b"b"])), ["taken 2 #8"]);
     assert_eq!(bench.assign(4, 2), ["start 4 into 2"]);
     let released = bench.on(Event::Message(Message::Release(STEP)));
     assert_eq!(released[released.len() - 2..], ["disconnect 2", "drop 2"]);
@@ -236,4 +232,32 @@ fn a_worker_that_owns_partitions_does_not_leave_before_they_are_done() {
     assert!(!bench.on(Event::Drain).iter().any(|it| it.contains("Left")));
     let ended = bench.on(Event::Message(Message::Release(STEP)));
     assert!(ended.last().unwrap().contains("Left"), "{ended:?}");
+}
+
+#[test]
+fn a_merge_of_an_exchange_that_is_over_keeps_its_thread_busy() {
+    let mut bench = Bench::new(1);
+    assert_eq!(bench.on(parcels(7, 1, b"a")), ["merge 1 into 0"]);
+    bench.on(exchange(2));
+    assert!(bench.on(parcels(8, 2, b"b")).is_empty(), "its one thread merges for the one before");
+    assert!(bench.assign(3, 2).is_empty());
+    assert_eq!(bench.on(merged(1, &[b"a"])), ["merge 1 into 0"]);
+    assert_eq!(bench.on(merged(2, &[b"b"])), ["taken 2 #8", "start 3 into 2"]);
+}
+
+#[test]
+fn a_worker_that_cannot_run_the_program_says_so_of_its_partitions() {
+    let mut bench = Bench::new(1);
+    bench.on(Event::Prepared(STEP, Err("another plan".to_owned())));
+    bench.on(parcels(7, 1, b"a"));
+    let effects = bench.on(partition(9, &[b"a"]));
+    assert!(effects[0].contains("Failed") && effects[0].contains("another plan"), "{effects:?}");
+}
+
+#[test]
+fn a_worker_that_loses_its_master_ends_its_exchange() {
+    let mut bench = Bench::new(1);
+    assert_eq!(bench.on(Event::Disconnected), ["disconnect 2", "drop 1"]);
+    bench.on(Event::Connected);
+    assert_eq!(bench.on(exchange(1)), ["connect 2 at there"], "another master counts from one again");
 }

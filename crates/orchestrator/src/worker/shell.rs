@@ -70,9 +70,13 @@ impl Worker {
         endpoint.slots = config.slots;
         let listen = match &config.listen {
             Some(listen) => listen,
-            // A name that is not known yet may be beyond; then it is said at the first connection.
-            None if matches!(net.is_loopback(&config.master).await, Ok(false)) => LISTEN_ANYWHERE,
-            None => LISTEN_HERE,
+            None => match net.is_loopback(&config.master).await {
+                Ok(true) => LISTEN_HERE,
+                Ok(false) => LISTEN_ANYWHERE,
+                // A name that is not known yet may be beyond: it is, for one who is allowed there.
+                Err(_) if config.node.key_given && config.node.insecure_plaintext => LISTEN_ANYWHERE,
+                Err(_) => LISTEN_HERE,
+            },
         };
         let peer = endpoint_config(&config.node, Role::Peer, node, 0);
         let peers = Peers::start(net.clone(), listen, peer, Arc::clone(&clock)).await?;
