@@ -81,6 +81,8 @@ impl<'a> Outside<'a> {
 
 impl Drop for Outside<'_> {
     /// Each run's crate has a path, and so artefacts, of its own: they would gather in the target folder.
+    ///
+    /// Cargo knows them by the names of its targets: none of those may be that of a target of the workspace.
     fn drop(&mut self) {
         if !std::thread::panicking() {
             drop(self.try_cargo(&["clean", "--package", &self.name]));

@@ -17,7 +17,7 @@ const FILES: [(&str, &str); 4] = [
     ("src/lib.rs", include_str!("../outside/own_store/src/lib.rs")),
     ("src/main.rs", include_str!("../outside/own_store/src/main.rs")),
     ("src/store.rs", STORE),
-    ("tests/contract.rs", include_str!("../outside/own_store/tests/contract.rs")),
+    ("tests/own_contract.rs", include_str!("../outside/own_store/tests/own_contract.rs")),
 ];
 const FACADE: &str = "elastic-flow = { path = \"{workspace}/crates/elastic-flow\", features = [";
 const LAST_TOLD: &str = "elastic_flow_old_key_uses_total{by=\"node\"}";
