@@ -404,6 +404,9 @@ impl WorkerCore {
     fn on_partition(&mut self, assignment: PartitionAssignment) {
         let (step, epoch) = (assignment.receipt.step, assignment.attempt.epoch);
         let id = ExchangeId { step, epoch, generation: assignment.generation };
+        if !self.programs.contains_key(&step) {
+            return; // its notice was lost: the heartbeat shows that the attempt is not here, and both come again
+        }
         if let Some(exchange) = self.current(id) {
             exchange.want(assignment);
         }

@@ -261,3 +261,13 @@ fn a_worker_that_loses_its_master_ends_its_exchange() {
     bench.on(Event::Connected);
     assert_eq!(bench.on(exchange(1)), ["connect 2 at there"], "another master counts from one again");
 }
+
+#[test]
+fn a_partition_whose_notice_was_lost_is_not_held_so_that_it_is_missed() {
+    let mut core = WorkerCore::new("w1".to_owned(), ME, 1, Duration::from_secs(60), false);
+    let mut effects = Vec::new();
+    for event in [Event::Connected, exchange(1), partition(9, &[b"a"])] {
+        core.handle(Mono::ZERO, event, &mut effects);
+    }
+    assert_eq!(core.holding().count(), 0);
+}
