@@ -171,11 +171,13 @@ pub(crate) fn assemble<U: 'static, B: Body>(
     let operators = outline.operator_plans();
     let ends_in = outline.operators.last().map_or("gathered", |&(name, _)| name);
     let upstream = outline.upstream.transpose()?;
-    if outline.is_partitioned && !B::BY_KEY {
-        return Err(ProgramError::NotByKey { operator: ends_in });
-    }
-    if outline.is_partitioned && upstream.is_some() {
-        return Err(ProgramError::NotAtSource { operator: "partition" });
+    if let Some(operator) = outline.partitioned_by {
+        if !B::BY_KEY {
+            return Err(ProgramError::NotByKey { operator: ends_in });
+        }
+        if upstream.is_some() {
+            return Err(ProgramError::NotAtSource { operator });
+        }
     }
     let (mut stages, from) = match &upstream {
         Some(upstream) => (upstream.stages.clone(), upstream.from.clone()),
@@ -191,7 +193,7 @@ pub(crate) fn assemble<U: 'static, B: Body>(
             Parts {
                 stage: body,
                 takes,
-                is_partitioned: outline.is_partitioned,
+                is_partitioned: outline.partitioned_by.is_some(),
                 partitioned: None,
                 merger,
                 on_master: false,

@@ -98,8 +98,8 @@ pub struct Outline {
     pub(crate) item: &'static str,
     /// The operators, in order.
     pub(crate) operators: Vec<(&'static str, &'static str)>,
-    /// Whether what is reduced by key behind it is so by partitions, on the workers.
-    pub(crate) is_partitioned: bool,
+    /// The operator that has what follows done by partitions, on the workers.
+    pub(crate) partitioned_by: Option<&'static str>,
     /// What lies before the chain, where it starts behind a global reduction.
     pub(crate) upstream: Option<Result<Arc<Upstream>, ProgramError>>,
 }
@@ -115,7 +115,7 @@ impl Outline {
     pub(crate) fn with(mut self, other: Self, operator: &'static str) -> Self {
         self.operators.push(("with", other.item));
         self.operators.extend(other.operators);
-        self.is_partitioned |= other.is_partitioned;
+        self.partitioned_by = self.partitioned_by.or(other.partitioned_by);
         self.upstream = match (self.upstream, other.upstream) {
             (None, None) => None,
             (Some(Err(error)), _) | (_, Some(Err(error))) => Some(Err(error)),

@@ -138,7 +138,7 @@ impl<T: Data> Chain for Input<T> {
             Ok(built) => Ok(Arc::new(Upstream::of(built))),
             Err(error) => Err(error.clone()),
         });
-        Outline { item: type_name::<T>(), operators: Vec::new(), is_partitioned: false, upstream }
+        Outline { item: type_name::<T>(), operators: Vec::new(), partitioned_by: None, upstream }
     }
 
     fn build(self) -> Result<Built<T, Vec<T>>, ProgramError> {

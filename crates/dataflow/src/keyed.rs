@@ -151,9 +151,7 @@ impl<C: Chain<Item: Key>> Body for Counts<C> {
     }
 
     fn whole(&self, runs: &[ChunkRun<'_>]) -> Result<Self::Whole, CodecError> {
-        let mut table = self.start(0);
-        runs.iter().for_each(|run| self.fold(run, &mut table));
-        table.into_entries()
+        entries_of(self, runs)
     }
 }
 
@@ -202,10 +200,18 @@ where
     }
 
     fn whole(&self, runs: &[ChunkRun<'_>]) -> Result<Self::Whole, CodecError> {
-        let mut table = self.start(0);
-        runs.iter().for_each(|run| self.fold(run, &mut table));
-        table.into_entries()
+        entries_of(self, runs)
     }
+}
+
+/// All entries of what a body makes of the runs.
+fn entries_of<K: Key, V>(
+    body: &impl Body<Partial = Table<K, V>>,
+    runs: &[ChunkRun<'_>],
+) -> Result<Vec<(K, V)>, CodecError> {
+    let mut table = body.start(0);
+    runs.iter().for_each(|run| body.fold(run, &mut table));
+    table.into_entries()
 }
 
 fn check_room(run: &ChunkRun<'_>, full: bool) {

@@ -71,7 +71,7 @@ impl<T: Data> Chain for One<T> {
             Ok(built) => Ok(Arc::new(Upstream::of(built))),
             Err(error) => Err(error.clone()),
         };
-        Outline { item: type_name::<T>(), operators: Vec::new(), is_partitioned: false, upstream: Some(upstream) }
+        Outline { item: type_name::<T>(), operators: Vec::new(), partitioned_by: None, upstream: Some(upstream) }
     }
 
     fn build(self) -> Result<Built<T, T>, ProgramError> {

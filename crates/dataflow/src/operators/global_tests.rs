@@ -397,6 +397,8 @@ fn an_exchange_is_in_the_plan_and_is_refused_where_it_does_nothing() {
     assert!(second.ends_with("exchange: gather\n"), "{explained}");
     let error = plan(|inputs, ()| inputs.items::<(u8, u64)>("one").sum_by_key().partition().sum_by_key()).unwrap_err();
     assert_eq!(error, ProgramError::NotAtSource { operator: "partition" });
+    let error = plan(|inputs, ()| inputs.items::<(u8, u64)>("one").sum_by_key().shuffle().sum_by_key()).unwrap_err();
+    assert_eq!(error, ProgramError::NotAtSource { operator: "shuffle" });
     let joined = |inputs: Inputs, (): ()| {
         let sums = inputs.items::<(u8, u64)>("one").partition().sum_by_key().filter(|(_, sum)| *sum > 1);
         sums.join(inputs.items::<(u8, u64)>("two"))

@@ -90,7 +90,8 @@ impl<C: Chain> Chain for Named<C> {
 
     fn outline(&self) -> Outline {
         let outline = self.inner.outline().then::<C::Item>(self.name);
-        Outline { is_partitioned: outline.is_partitioned || self.is_partition, ..outline }
+        let partitions = self.is_partition.then_some(self.name);
+        Outline { partitioned_by: partitions.or(outline.partitioned_by), ..outline }
     }
 
     fn build(self) -> Result<Built<C::Item, Vec<C::Item>>, ProgramError>

@@ -73,7 +73,7 @@ where
     C: Chain<Item = T>,
     F: Fn((u64, u64), &T, &mut Vec<u8>) -> Result<(), CodecError> + Send + Sync + 'static,
 {
-    let outline = Outline { is_partitioned: true, ..chain.outline().then::<T>(name) };
+    let outline = Outline { partitioned_by: Some(name), ..chain.outline().then::<T>(name) };
     let merger: MergerFactory<Vec<T>> = std::sync::Arc::new(|| Box::new(Aggregating::new(Collect::<T>::new())));
     Flow::behind(assemble(outline, Placed { chain, key }, merger, |items| items, View::plain()))
 }

@@ -15,8 +15,9 @@ use elastic_flow_wire::message::{
 };
 use tokio::sync::mpsc;
 
-use super::core::{answer, answer_partition};
+use super::core::answer;
 use super::exchange::ExchangeId;
+use super::partitions::answer_partition;
 use crate::config::LogTail;
 
 /// What a compute thread is to do.
