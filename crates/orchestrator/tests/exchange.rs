@@ -63,6 +63,7 @@ fn skipped_items_are_counted_once_and_bounded() {
     assert_eq!(run.dead_letters.len(), 1);
     let RunError::Step(error) = cluster(2).run(&program, 0..ITEMS).unwrap_err() else { panic!("not a step's error") };
     assert_eq!(error.kind(), StepErrorKind::Skips);
+    assert_eq!(error.audit.unwrap().rows.aggregated.receipts, 0, "it ends before the exchange counts");
 }
 
 #[test]

@@ -271,3 +271,12 @@ fn a_partition_whose_notice_was_lost_is_not_held_so_that_it_is_missed() {
     }
     assert_eq!(core.holding().count(), 0);
 }
+
+#[test]
+fn a_partition_that_is_told_twice_is_worked_on_once() {
+    let mut bench = Bench::new(2);
+    bench.on(parcels(7, 1, b"a"));
+    bench.on(merged(1, &[b"a"]));
+    assert_eq!(bench.on(partition(9, &[b"a"])), ["finish 0"]);
+    assert!(bench.on(partition(9, &[b"a"])).is_empty(), "though a thread is free");
+}
