@@ -61,7 +61,12 @@ fn skipped_items_are_counted_once_and_bounded() {
     assert_eq!(run.output, model(|n| *n != 77).into_iter().collect::<Vec<_>>());
     assert_eq!(run.step.state, StepState::CompletedWithSkips);
     assert_eq!(run.dead_letters.len(), 1);
-    let RunError::Step(error) = cluster(2).run(&program, 0..ITEMS).unwrap_err() else { panic!("not a step's error") };
+    // One of each of two tasks: neither is too much by itself.
+    let two = |n: u64| -> FlowResult<u64> { if n % 10_000 == 77 { Err(FlowError::skip("no 77")) } else { Ok(n) } };
+    let program = TypedProgram::new("sums", move |it: Flow<u64>| sums(it.try_map(two))).unwrap();
+    let settings = Settings { chunk_items: 100, max_skips: 1, ..Settings::default() };
+    let error = cluster(2).settings(settings).run(&program, 0..ITEMS).unwrap_err();
+    let RunError::Step(error) = error else { panic!("not a step's error") };
     assert_eq!(error.kind(), StepErrorKind::Skips);
     assert_eq!(error.audit.unwrap().rows.aggregated.receipts, 0, "it ends before the exchange counts");
 }
