@@ -10,7 +10,7 @@ use serde::Serialize;
 use elastic_flow_receipt::StageId;
 
 use crate::aggregate::{Aggregating, Collect};
-use crate::chain::{Chain, Data, Outline};
+use crate::chain::{Chain, Data, Outline, Shareable};
 use crate::encoded_output::write_encoded;
 use crate::error::{MergeError, ProgramError};
 use crate::format::{Format, count_rows, write_row, write_rows};
@@ -106,7 +106,7 @@ impl<U: 'static, O: 'static> Built<U, O> {
         view: View<P>,
     ) -> Built<V, P>
     where
-        F: Fn(O) -> P + Send + Sync + 'static,
+        F: Fn(O) -> P + Shareable,
     {
         let (merger, f) = (self.merger, Arc::new(f));
         let merger: MergerFactory<P> = Arc::new(move || {

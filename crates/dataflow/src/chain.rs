@@ -26,6 +26,21 @@ pub trait Data: Serialize + DeserializeOwned + Send + 'static {}
 
 impl<T: Serialize + DeserializeOwned + Send + 'static> Data for T {}
 
+/// What a closure of a flow has to be: all compute threads share it, for as long as the program is there.
+///
+/// Every type that is `Send + Sync + 'static` is one.
+#[diagnostic::on_unimplemented(
+    message = "a closure of a flow captures what the compute threads cannot share",
+    label = "captures something that is not `Send` and `Sync`, as an `Rc`, a `Cell`, a `RefCell` or a raw pointer",
+    note = "capture an `Arc`, an atomic or a `Mutex` in its place; what is to be counted or gathered over all workers is the \
+            work of a reduction or an aggregator, since each process has its own copy of what a closure captures"
+)]
+pub trait Shareable: Send + Sync + 'static {}
+
+// The error is to speak of the closure and the way out, and not of a bound that this implementation happens to have.
+#[diagnostic::do_not_recommend]
+impl<F: Send + Sync + 'static> Shareable for F {}
+
 pub(crate) mod sealed {
     /// Keeps [`Chain`](super::Chain) ours.
     #[expect(unnameable_types, reason = "nobody else is to implement it")]

@@ -42,7 +42,7 @@ mod table;
 pub mod text;
 pub mod total;
 
-pub use chain::{Chain, Data};
+pub use chain::{Chain, Data, Shareable};
 pub use encoded_output::{OutputError, read_encoded};
 pub use flow::{Flow, Single};
 pub use flow_error::{FlowError, FlowResult, FlowResultExt};

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::ops::Add;
 
-use crate::chain::{Data, detached};
+use crate::chain::{Data, Shareable, detached};
 
 /// Reduces values of one key, or all of them. Merging must not depend on order: it happens in that of arrival.
 pub(crate) trait Reduction: Send + Sync + 'static {
@@ -115,7 +115,7 @@ pub(crate) struct ReducingBy<V, F> {
     pub(crate) value: PhantomData<fn(V)>,
 }
 
-impl<V: Data, F: Fn(V, V) -> V + Send + Sync + 'static> Reduction for ReducingBy<V, F> {
+impl<V: Data, F: Fn(V, V) -> V + Shareable> Reduction for ReducingBy<V, F> {
     type Value = V;
     type State = V;
 
@@ -147,9 +147,9 @@ impl<V, A, I, F, M> Reduction for FoldingBy<V, I, F, M>
 where
     V: 'static,
     A: Data,
-    I: Fn() -> A + Send + Sync + 'static,
-    F: Fn(A, V) -> A + Send + Sync + 'static,
-    M: Fn(A, A) -> A + Send + Sync + 'static,
+    I: Fn() -> A + Shareable,
+    F: Fn(A, V) -> A + Shareable,
+    M: Fn(A, A) -> A + Shareable,
 {
     type Value = V;
     type State = A;

@@ -3,7 +3,7 @@
 //! Within a chunk items come in their order, and a chunk is in one task whole, so that its number is all that is needed.
 
 use crate::built::{self, Built};
-use crate::chain::{Chain, Data, Outline, sealed};
+use crate::chain::{Chain, Data, Outline, Shareable, sealed};
 use crate::error::ProgramError;
 use crate::run::ChunkRun;
 
@@ -18,7 +18,7 @@ impl<C, F> sealed::Sealed for Sequenced<C, F> {}
 impl<C, F, U> Chain for Sequenced<C, F>
 where
     C: Chain,
-    F: Fn(u64, C::Item) -> U + Send + Sync + 'static,
+    F: Fn(u64, C::Item) -> U + Shareable,
     U: 'static,
 {
     type Item = U;

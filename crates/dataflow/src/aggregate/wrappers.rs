@@ -9,6 +9,7 @@ use elastic_flow_receipt::ReceiptId;
 
 use super::Aggregate;
 use crate::chain::Data;
+use crate::chain::Shareable;
 
 /// A type without values of its own, for any parameters.
 macro_rules! marker {
@@ -172,7 +173,7 @@ impl<T, F> fmt::Debug for ForEach<T, F> {
     }
 }
 
-impl<T: 'static, F: Fn(Option<ReceiptId>, T) + Send + Sync + 'static> Aggregate for ForEach<T, F> {
+impl<T: 'static, F: Fn(Option<ReceiptId>, T) + Shareable> Aggregate for ForEach<T, F> {
     type Item = T;
     type State = u64;
     type Output = u64;

@@ -1,7 +1,7 @@
 //! `filter` and `reject`: keep some items.
 
 use super::{chain_link, link_type};
-use crate::chain::Chain;
+use crate::chain::{Chain, Shareable};
 use crate::flow::Flow;
 use crate::run::ChunkRun;
 
@@ -29,7 +29,7 @@ impl<T, C: Chain<Item = T>> Flow<T, C> {
     #[inline]
     pub fn filter<F>(self, f: F) -> Flow<T, Filter<C, F>>
     where
-        F: Fn(&T) -> bool + Send + Sync + 'static,
+        F: Fn(&T) -> bool + Shareable,
     {
         Flow::of(Filter { inner: self.chain, f })
     }
@@ -47,7 +47,7 @@ impl<T, C: Chain<Item = T>> Flow<T, C> {
     #[inline]
     pub fn reject<F>(self, f: F) -> Flow<T, Reject<C, F>>
     where
-        F: Fn(&T) -> bool + Send + Sync + 'static,
+        F: Fn(&T) -> bool + Shareable,
     {
         Flow::of(Reject { inner: self.chain, f })
     }
@@ -56,7 +56,7 @@ impl<T, C: Chain<Item = T>> Flow<T, C> {
 impl<C, F> Chain for Filter<C, F>
 where
     C: Chain,
-    F: Fn(&C::Item) -> bool + Send + Sync + 'static,
+    F: Fn(&C::Item) -> bool + Shareable,
 {
     type Item = C::Item;
     chain_link!("filter");
@@ -73,7 +73,7 @@ where
 impl<C, F> Chain for Reject<C, F>
 where
     C: Chain,
-    F: Fn(&C::Item) -> bool + Send + Sync + 'static,
+    F: Fn(&C::Item) -> bool + Shareable,
 {
     type Item = C::Item;
     chain_link!("reject");

@@ -1,7 +1,7 @@
 //! `filter_map`: one item to one or none.
 
 use super::{chain_link, link_type};
-use crate::chain::Chain;
+use crate::chain::{Chain, Shareable};
 use crate::flow::Flow;
 use crate::run::ChunkRun;
 
@@ -26,7 +26,7 @@ impl<T, C: Chain<Item = T>> Flow<T, C> {
     #[inline]
     pub fn filter_map<U: 'static, F>(self, f: F) -> Flow<U, FilterMap<C, F>>
     where
-        F: Fn(T) -> Option<U> + Send + Sync + 'static,
+        F: Fn(T) -> Option<U> + Shareable,
     {
         Flow::of(FilterMap { inner: self.chain, f })
     }
@@ -35,7 +35,7 @@ impl<T, C: Chain<Item = T>> Flow<T, C> {
 impl<C, F, U> Chain for FilterMap<C, F>
 where
     C: Chain,
-    F: Fn(C::Item) -> Option<U> + Send + Sync + 'static,
+    F: Fn(C::Item) -> Option<U> + Shareable,
     U: 'static,
 {
     type Item = U;

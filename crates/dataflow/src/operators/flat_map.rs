@@ -1,7 +1,7 @@
 //! `flat_map`: one item to many.
 
 use super::{chain_link, link_type};
-use crate::chain::{Chain, by_ref};
+use crate::chain::{Chain, Shareable, by_ref};
 use crate::flow::Flow;
 use crate::run::ChunkRun;
 
@@ -25,7 +25,7 @@ impl<T, C: Chain<Item = T>> Flow<T, C> {
     pub fn flat_map<I, F>(self, f: F) -> Flow<I::Item, FlatMap<C, F>>
     where
         I: IntoIterator<Item: 'static>,
-        F: Fn(T) -> I + Send + Sync + 'static,
+        F: Fn(T) -> I + Shareable,
     {
         Flow::of(FlatMap { inner: self.chain, f })
     }
@@ -34,7 +34,7 @@ impl<T, C: Chain<Item = T>> Flow<T, C> {
 impl<C, F, I> Chain for FlatMap<C, F>
 where
     C: Chain,
-    F: Fn(C::Item) -> I + Send + Sync + 'static,
+    F: Fn(C::Item) -> I + Shareable,
     I: IntoIterator<Item: 'static>,
 {
     type Item = I::Item;

@@ -1,6 +1,6 @@
 //! `fold`: all items into one accumulator.
 
-use crate::chain::{Chain, Data};
+use crate::chain::{Chain, Data, Shareable};
 use crate::flow::{Flow, Single};
 use crate::total::{Totalling, total};
 
@@ -23,9 +23,9 @@ impl<T: 'static, C: Chain<Item = T>> Flow<T, C> {
     pub fn fold<B, I, F, M>(self, init: I, fold: F, merge: M) -> Single<B>
     where
         B: Data,
-        I: Fn() -> B + Send + Sync + 'static,
-        F: Fn(B, T) -> B + Send + Sync + 'static,
-        M: Fn(B, B) -> B + Send + Sync + 'static,
+        I: Fn() -> B + Shareable,
+        F: Fn(B, T) -> B + Shareable,
+        M: Fn(B, B) -> B + Shareable,
     {
         Flow::of(total(self.chain, "fold", Fold { init, fold, merge }))
     }
@@ -40,9 +40,9 @@ struct Fold<I, F, M> {
 impl<T, B, I, F, M> Totalling<T> for Fold<I, F, M>
 where
     B: Data,
-    I: Fn() -> B + Send + Sync + 'static,
-    F: Fn(B, T) -> B + Send + Sync + 'static,
-    M: Fn(B, B) -> B + Send + Sync + 'static,
+    I: Fn() -> B + Shareable,
+    F: Fn(B, T) -> B + Shareable,
+    M: Fn(B, B) -> B + Shareable,
 {
     type State = B;
 

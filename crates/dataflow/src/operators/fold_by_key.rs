@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use crate::chain::{Chain, Data};
+use crate::chain::{Chain, Data, Shareable};
 use crate::flow::Flow;
 use crate::keyed::{self, Key};
 use crate::reduction::FoldingBy;
@@ -28,9 +28,9 @@ impl<K: 'static, V: 'static, C: Chain<Item = (K, V)>> Flow<(K, V), C> {
     where
         K: Key,
         A: Data,
-        I: Fn() -> A + Send + Sync + 'static,
-        F: Fn(A, V) -> A + Send + Sync + 'static,
-        M: Fn(A, A) -> A + Send + Sync + 'static,
+        I: Fn() -> A + Shareable,
+        F: Fn(A, V) -> A + Shareable,
+        M: Fn(A, A) -> A + Shareable,
     {
         let reduction = FoldingBy { init, fold, merge, value: PhantomData };
         Flow::behind(keyed::reduced(self.chain, "fold_by_key", reduction))

@@ -1,7 +1,7 @@
 //! `fold_chunk`: one value a chunk.
 
 use super::{chain_link, link_type};
-use crate::chain::Chain;
+use crate::chain::{Chain, Shareable};
 use crate::flow::Flow;
 use crate::run::ChunkRun;
 
@@ -35,8 +35,8 @@ impl<T, C: Chain<Item = T>> Flow<T, C> {
     pub fn fold_chunk<B, I, F>(self, init: I, f: F) -> Flow<B, FoldChunk<C, Folding<I, F>>>
     where
         B: 'static,
-        I: Fn() -> B + Send + Sync + 'static,
-        F: Fn(B, T) -> B + Send + Sync + 'static,
+        I: Fn() -> B + Shareable,
+        F: Fn(B, T) -> B + Shareable,
     {
         Flow::of(FoldChunk { inner: self.chain, f: Folding { init, f } })
     }
@@ -46,8 +46,8 @@ impl<C, B, I, F> Chain for FoldChunk<C, Folding<I, F>>
 where
     C: Chain,
     B: 'static,
-    I: Fn() -> B + Send + Sync + 'static,
-    F: Fn(B, C::Item) -> B + Send + Sync + 'static,
+    I: Fn() -> B + Shareable,
+    F: Fn(B, C::Item) -> B + Shareable,
 {
     type Item = B;
     chain_link!("fold_chunk");

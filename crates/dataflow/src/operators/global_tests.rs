@@ -13,6 +13,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::chain::Data;
+use crate::chain::Shareable;
 use crate::error::ProgramError;
 use crate::params::Params;
 use crate::program::{Inputs, IntoProgram, TypedProgram};
@@ -108,7 +109,7 @@ where
 /// Runs a flow over two inputs.
 fn run_two<F, U>(flow: F, left: &[(u8, u16)], right: &[(u8, u32)], how: &How) -> Vec<U>
 where
-    F: Fn(Flow<(u8, u16)>, Flow<(u8, u32)>) -> Flow<U> + Send + Sync + 'static,
+    F: Fn(Flow<(u8, u16)>, Flow<(u8, u32)>) -> Flow<U> + Shareable,
     U: Data + Debug,
 {
     let mut all = chunks(0, 0, how.size, left);

@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use crate::chain::{Chain, Data};
+use crate::chain::{Chain, Data, Shareable};
 use crate::flow::Flow;
 use crate::keyed::{self, Key};
 use crate::reduction::Reduction;
@@ -27,7 +27,7 @@ impl<T: 'static, C: Chain<Item = T>> Flow<T, C> {
     where
         T: Data,
         K: Key,
-        F: Fn(&T) -> K + Send + Sync + 'static,
+        F: Fn(&T) -> K + Shareable,
     {
         let chain = Sequenced { inner: self.chain, f: move |sequence, item| (key(&item), (sequence, item)) };
         grouped(chain, "group_by")

@@ -1,7 +1,7 @@
 //! `inspect`: a look at each item.
 
 use super::{chain_link, link_type};
-use crate::chain::Chain;
+use crate::chain::{Chain, Shareable};
 use crate::flow::Flow;
 use crate::run::ChunkRun;
 
@@ -31,7 +31,7 @@ impl<T, C: Chain<Item = T>> Flow<T, C> {
     #[inline]
     pub fn inspect<F>(self, f: F) -> Flow<T, Inspect<C, F>>
     where
-        F: Fn(&T) + Send + Sync + 'static,
+        F: Fn(&T) + Shareable,
     {
         Flow::of(Inspect { inner: self.chain, f })
     }
@@ -40,7 +40,7 @@ impl<T, C: Chain<Item = T>> Flow<T, C> {
 impl<C, F> Chain for Inspect<C, F>
 where
     C: Chain,
-    F: Fn(&C::Item) + Send + Sync + 'static,
+    F: Fn(&C::Item) + Shareable,
 {
     type Item = C::Item;
     chain_link!("inspect");

@@ -1,7 +1,7 @@
 //! `map`: one item to one.
 
 use super::{chain_link, link_type};
-use crate::chain::Chain;
+use crate::chain::{Chain, Shareable};
 use crate::flow::Flow;
 use crate::run::ChunkRun;
 
@@ -24,7 +24,7 @@ impl<T, C: Chain<Item = T>> Flow<T, C> {
     #[inline]
     pub fn map<U: 'static, F>(self, f: F) -> Flow<U, Map<C, F>>
     where
-        F: Fn(T) -> U + Send + Sync + 'static,
+        F: Fn(T) -> U + Shareable,
     {
         Flow::of(Map { inner: self.chain, f })
     }
@@ -33,7 +33,7 @@ impl<T, C: Chain<Item = T>> Flow<T, C> {
 impl<C, F, U> Chain for Map<C, F>
 where
     C: Chain,
-    F: Fn(C::Item) -> U + Send + Sync + 'static,
+    F: Fn(C::Item) -> U + Shareable,
     U: 'static,
 {
     type Item = U;

@@ -3,7 +3,7 @@
 use std::mem;
 
 use super::{chain_link, link_type};
-use crate::chain::{Chain, by_ref};
+use crate::chain::{Chain, Shareable, by_ref};
 use crate::flow::Flow;
 use crate::run::ChunkRun;
 
@@ -41,7 +41,7 @@ impl<T: 'static, C: Chain<Item = T>> Flow<T, C> {
     pub fn map_batch<I, F>(self, items: usize, f: F) -> Flow<I::Item, MapBatch<C, Batched<F>>>
     where
         I: IntoIterator<Item: 'static>,
-        F: Fn(Vec<T>) -> I + Send + Sync + 'static,
+        F: Fn(Vec<T>) -> I + Shareable,
     {
         Flow::of(MapBatch { inner: self.chain, f: Batched { items: items.max(1), f } })
     }
@@ -50,7 +50,7 @@ impl<T: 'static, C: Chain<Item = T>> Flow<T, C> {
 impl<C, F, I> Chain for MapBatch<C, Batched<F>>
 where
     C: Chain,
-    F: Fn(Vec<C::Item>) -> I + Send + Sync + 'static,
+    F: Fn(Vec<C::Item>) -> I + Shareable,
     I: IntoIterator<Item: 'static>,
 {
     type Item = I::Item;

@@ -1,7 +1,7 @@
 //! `map_values`: the second part of each pair.
 
 use super::{chain_link, link_type};
-use crate::chain::Chain;
+use crate::chain::{Chain, Shareable};
 use crate::flow::Flow;
 use crate::run::ChunkRun;
 
@@ -25,7 +25,7 @@ impl<K: 'static, V, C: Chain<Item = (K, V)>> Flow<(K, V), C> {
     pub fn map_values<W, F>(self, f: F) -> Flow<(K, W), MapValues<C, F>>
     where
         W: 'static,
-        F: Fn(V) -> W + Send + Sync + 'static,
+        F: Fn(V) -> W + Shareable,
     {
         Flow::of(MapValues { inner: self.chain, f })
     }
@@ -36,7 +36,7 @@ where
     K: 'static,
     W: 'static,
     C: Chain<Item = (K, V)>,
-    F: Fn(V) -> W + Send + Sync + 'static,
+    F: Fn(V) -> W + Shareable,
 {
     type Item = (K, W);
     chain_link!("map_values");

@@ -7,7 +7,7 @@ use elastic_flow_wire::{CodecError, SeqEncoder, encode};
 
 use crate::aggregate::{Aggregating, Collect};
 use crate::built::{MergerFactory, View, assemble};
-use crate::chain::{Chain, Data, Outline};
+use crate::chain::{Chain, Data, Outline, Shareable};
 use crate::flow::Flow;
 use crate::keyed::Key;
 use crate::partitioned::partition_of;
@@ -42,7 +42,7 @@ impl<T: 'static, C: Chain<Item = T>> Flow<T, C> {
     where
         T: Data,
         K: Key,
-        F: Fn(&T) -> K + Send + Sync + 'static,
+        F: Fn(&T) -> K + Shareable,
     {
         placed(self.chain, "partition_by", move |_, item, bytes| encode(&key(item), bytes))
     }
@@ -71,7 +71,7 @@ fn placed<T, C, F>(chain: C, name: &'static str, key: F) -> Flow<T>
 where
     T: Data,
     C: Chain<Item = T>,
-    F: Fn((u64, u64), &T, &mut Vec<u8>) -> Result<(), CodecError> + Send + Sync + 'static,
+    F: Fn((u64, u64), &T, &mut Vec<u8>) -> Result<(), CodecError> + Shareable,
 {
     let outline = Outline { partitioned_by: Some(name), ..chain.outline().then::<T>(name) };
     let merger: MergerFactory<Vec<T>> = std::sync::Arc::new(|| Box::new(Aggregating::new(Collect::<T>::new())));
@@ -94,7 +94,7 @@ struct Parts<T> {
 impl<C, F> Body for Placed<C, F>
 where
     C: Chain<Item: Data>,
-    F: Fn((u64, u64), &C::Item, &mut Vec<u8>) -> Result<(), CodecError> + Send + Sync + 'static,
+    F: Fn((u64, u64), &C::Item, &mut Vec<u8>) -> Result<(), CodecError> + Shareable,
 {
     type Partial = Parts<C::Item>;
     type Whole = Vec<C::Item>;

@@ -1,6 +1,6 @@
 //! `reduce`: all items to one of their kind.
 
-use crate::chain::{Chain, Data};
+use crate::chain::{Chain, Data, Shareable};
 use crate::flow::{Flow, Single};
 use crate::total::{Totalling, total};
 
@@ -20,7 +20,7 @@ impl<T: 'static, C: Chain<Item = T>> Flow<T, C> {
     pub fn reduce<F>(self, f: F) -> Single<Option<T>>
     where
         T: Data,
-        F: Fn(T, T) -> T + Send + Sync + 'static,
+        F: Fn(T, T) -> T + Shareable,
     {
         Flow::of(total(self.chain, "reduce", Reduce(f)))
     }
@@ -28,7 +28,7 @@ impl<T: 'static, C: Chain<Item = T>> Flow<T, C> {
 
 struct Reduce<F>(F);
 
-impl<T: Data, F: Fn(T, T) -> T + Send + Sync + 'static> Totalling<T> for Reduce<F> {
+impl<T: Data, F: Fn(T, T) -> T + Shareable> Totalling<T> for Reduce<F> {
     type State = Option<T>;
 
     fn start(&self) -> Option<T> {

@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use crate::chain::{Chain, Data};
+use crate::chain::{Chain, Data, Shareable};
 use crate::flow::Flow;
 use crate::keyed::{self, Key};
 use crate::reduction::ReducingBy;
@@ -25,7 +25,7 @@ impl<K: 'static, V: 'static, C: Chain<Item = (K, V)>> Flow<(K, V), C> {
     where
         K: Key,
         V: Data,
-        F: Fn(V, V) -> V + Send + Sync + 'static,
+        F: Fn(V, V) -> V + Shareable,
     {
         let reduction = ReducingBy { f, value: PhantomData };
         Flow::behind(keyed::reduced(self.chain, "reduce_by_key", reduction))

@@ -1,7 +1,7 @@
 //! `reduce_chunk`: one item a chunk, of their own kind.
 
 use super::{chain_link, link_type};
-use crate::chain::Chain;
+use crate::chain::{Chain, Shareable};
 use crate::flow::Flow;
 use crate::run::ChunkRun;
 
@@ -27,7 +27,7 @@ impl<T, C: Chain<Item = T>> Flow<T, C> {
     #[inline]
     pub fn reduce_chunk<F>(self, f: F) -> Flow<T, ReduceChunk<C, F>>
     where
-        F: Fn(T, T) -> T + Send + Sync + 'static,
+        F: Fn(T, T) -> T + Shareable,
     {
         Flow::of(ReduceChunk { inner: self.chain, f })
     }
@@ -36,7 +36,7 @@ impl<T, C: Chain<Item = T>> Flow<T, C> {
 impl<C, F> Chain for ReduceChunk<C, F>
 where
     C: Chain,
-    F: Fn(C::Item, C::Item) -> C::Item + Send + Sync + 'static,
+    F: Fn(C::Item, C::Item) -> C::Item + Shareable,
 {
     type Item = C::Item;
     chain_link!("reduce_chunk");

@@ -1,7 +1,7 @@
 //! `scan_chunk`: a state along each chunk.
 
 use super::{chain_link, link_type};
-use crate::chain::Chain;
+use crate::chain::{Chain, Shareable};
 use crate::flow::Flow;
 use crate::run::ChunkRun;
 
@@ -41,8 +41,8 @@ impl<T, C: Chain<Item = T>> Flow<T, C> {
     pub fn scan_chunk<S, U, I, F>(self, init: I, f: F) -> Flow<U, ScanChunk<C, Scan<I, F>>>
     where
         U: 'static,
-        I: Fn() -> S + Send + Sync + 'static,
-        F: Fn(&mut S, T) -> Option<U> + Send + Sync + 'static,
+        I: Fn() -> S + Shareable,
+        F: Fn(&mut S, T) -> Option<U> + Shareable,
     {
         Flow::of(ScanChunk { inner: self.chain, f: Scan { init, f } })
     }
@@ -52,8 +52,8 @@ impl<C, S, U, I, F> Chain for ScanChunk<C, Scan<I, F>>
 where
     C: Chain,
     U: 'static,
-    I: Fn() -> S + Send + Sync + 'static,
-    F: Fn(&mut S, C::Item) -> Option<U> + Send + Sync + 'static,
+    I: Fn() -> S + Shareable,
+    F: Fn(&mut S, C::Item) -> Option<U> + Shareable,
 {
     type Item = U;
     chain_link!("scan_chunk");

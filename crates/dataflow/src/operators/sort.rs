@@ -9,7 +9,7 @@ use elastic_flow_wire::{CodecError, SeqEncoder};
 
 use crate::aggregate::{Aggregating, Collect};
 use crate::built::{MergerFactory, View, assemble};
-use crate::chain::{Chain, Data};
+use crate::chain::{Chain, Data, Shareable};
 use crate::flow::Flow;
 use crate::gather::Mapped;
 use crate::run::ChunkRun;
@@ -45,7 +45,7 @@ impl<T: Data, C: Chain<Item = T>> Flow<T, C> {
     /// ```
     pub fn sort_by<F>(self, compare: F) -> Flow<T>
     where
-        F: Fn(&T, &T) -> Ordering + Send + Sync + 'static,
+        F: Fn(&T, &T) -> Ordering + Shareable,
     {
         sorted(self.chain, "sort_by", compare)
     }
@@ -63,7 +63,7 @@ impl<T: Data, C: Chain<Item = T>> Flow<T, C> {
     pub fn sort_by_key<K, F>(self, key: F) -> Flow<T>
     where
         K: Ord,
-        F: Fn(&T) -> K + Send + Sync + 'static,
+        F: Fn(&T) -> K + Shareable,
     {
         sorted(self.chain, "sort_by_key", move |a, b| key(a).cmp(&key(b)))
     }
@@ -73,7 +73,7 @@ fn sorted<T, C, F>(chain: C, name: &'static str, compare: F) -> Flow<T>
 where
     T: Data,
     C: Chain<Item = T>,
-    F: Fn(&T, &T) -> Ordering + Send + Sync + 'static,
+    F: Fn(&T, &T) -> Ordering + Shareable,
 {
     let outline = chain.outline().then::<T>(name);
     let compare = Arc::new(compare);
@@ -99,7 +99,7 @@ struct Sorted<C, F> {
 impl<C, F> Body for Sorted<C, F>
 where
     C: Chain<Item: Data>,
-    F: Fn(&C::Item, &C::Item) -> Ordering + Send + Sync + 'static,
+    F: Fn(&C::Item, &C::Item) -> Ordering + Shareable,
 {
     type Partial = Vec<C::Item>;
     type Whole = Vec<C::Item>;

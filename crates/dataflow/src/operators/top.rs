@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use crate::built::View;
-use crate::chain::{Chain, Data};
+use crate::chain::{Chain, Data, Shareable};
 use crate::flow::{Flow, Single};
 use crate::sequence::Sequenced;
 use crate::total::{One, Totalling, total};
@@ -42,7 +42,7 @@ impl<T: 'static, C: Chain<Item = T>> Flow<T, C> {
     pub fn take_sort<F>(self, n: usize, compare: F) -> Flow<T>
     where
         T: Data,
-        F: Fn(&T, &T) -> Ordering + Send + Sync + 'static,
+        F: Fn(&T, &T) -> Ordering + Shareable,
     {
         few(self.chain, "take_sort", n, compare)
     }
@@ -94,7 +94,7 @@ fn few<T, C, F>(chain: C, name: &'static str, n: usize, compare: F) -> Flow<T>
 where
     T: Data,
     C: Chain<Item = T>,
-    F: Fn(&T, &T) -> Ordering + Send + Sync + 'static,
+    F: Fn(&T, &T) -> Ordering + Shareable,
 {
     let few = Few { n, compare: Arc::new(compare) };
     let at_end = Few { n, compare: Arc::clone(&few.compare) };
@@ -137,7 +137,7 @@ impl<F> Few<F> {
     }
 }
 
-impl<T: Data, F: Fn(&T, &T) -> Ordering + Send + Sync + 'static> Totalling<(u64, T)> for Few<F> {
+impl<T: Data, F: Fn(&T, &T) -> Ordering + Shareable> Totalling<(u64, T)> for Few<F> {
     type State = Vec<(u64, T)>;
 
     fn start(&self) -> Self::State {

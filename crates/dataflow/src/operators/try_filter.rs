@@ -1,7 +1,7 @@
 //! `try_filter`: keeps some items, or errs.
 
 use super::{chain_link, link_type};
-use crate::chain::Chain;
+use crate::chain::{Chain, Shareable};
 use crate::flow::Flow;
 use crate::flow_error::IntoFlowError;
 use crate::run::ChunkRun;
@@ -28,7 +28,7 @@ impl<T, C: Chain<Item = T>> Flow<T, C> {
     #[inline]
     pub fn try_filter<E: IntoFlowError, F>(self, f: F) -> Flow<T, TryFilter<C, F>>
     where
-        F: Fn(&T) -> Result<bool, E> + Send + Sync + 'static,
+        F: Fn(&T) -> Result<bool, E> + Shareable,
     {
         Flow::of(TryFilter { inner: self.chain, f })
     }
@@ -37,7 +37,7 @@ impl<T, C: Chain<Item = T>> Flow<T, C> {
 impl<C, F, E> Chain for TryFilter<C, F>
 where
     C: Chain,
-    F: Fn(&C::Item) -> Result<bool, E> + Send + Sync + 'static,
+    F: Fn(&C::Item) -> Result<bool, E> + Shareable,
     E: IntoFlowError,
 {
     type Item = C::Item;

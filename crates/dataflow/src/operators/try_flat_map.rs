@@ -1,7 +1,7 @@
 //! `try_flat_map`: one item to many, or an error.
 
 use super::{chain_link, link_type};
-use crate::chain::{Chain, by_ref};
+use crate::chain::{Chain, Shareable, by_ref};
 use crate::flow::Flow;
 use crate::flow_error::IntoFlowError;
 use crate::run::ChunkRun;
@@ -29,7 +29,7 @@ impl<T, C: Chain<Item = T>> Flow<T, C> {
     pub fn try_flat_map<I, E: IntoFlowError, F>(self, f: F) -> Flow<I::Item, TryFlatMap<C, F>>
     where
         I: IntoIterator<Item: 'static>,
-        F: Fn(T) -> Result<I, E> + Send + Sync + 'static,
+        F: Fn(T) -> Result<I, E> + Shareable,
     {
         Flow::of(TryFlatMap { inner: self.chain, f })
     }
@@ -38,7 +38,7 @@ impl<T, C: Chain<Item = T>> Flow<T, C> {
 impl<C, F, I, E> Chain for TryFlatMap<C, F>
 where
     C: Chain,
-    F: Fn(C::Item) -> Result<I, E> + Send + Sync + 'static,
+    F: Fn(C::Item) -> Result<I, E> + Shareable,
     I: IntoIterator<Item: 'static>,
     E: IntoFlowError,
 {

@@ -1,7 +1,7 @@
 //! `try_map`: one item to one, or an error.
 
 use super::{chain_link, link_type};
-use crate::chain::Chain;
+use crate::chain::{Chain, Shareable};
 use crate::flow::Flow;
 use crate::flow_error::IntoFlowError;
 use crate::run::ChunkRun;
@@ -37,7 +37,7 @@ impl<T, C: Chain<Item = T>> Flow<T, C> {
     #[inline]
     pub fn try_map<U: 'static, E: IntoFlowError, F>(self, f: F) -> Flow<U, TryMap<C, F>>
     where
-        F: Fn(T) -> Result<U, E> + Send + Sync + 'static,
+        F: Fn(T) -> Result<U, E> + Shareable,
     {
         Flow::of(TryMap { inner: self.chain, f })
     }
@@ -46,7 +46,7 @@ impl<T, C: Chain<Item = T>> Flow<T, C> {
 impl<C, F, U, E> Chain for TryMap<C, F>
 where
     C: Chain,
-    F: Fn(C::Item) -> Result<U, E> + Send + Sync + 'static,
+    F: Fn(C::Item) -> Result<U, E> + Shareable,
     U: 'static,
     E: IntoFlowError,
 {

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use crate::built::View;
-use crate::chain::{Chain, Data};
+use crate::chain::{Chain, Data, Shareable};
 use crate::flow::{Flow, Single};
 use crate::keyed::{self, Key};
 use crate::reduction::Reduction;
@@ -47,7 +47,7 @@ impl<T: 'static, C: Chain<Item = T>> Flow<T, C> {
     where
         T: Data,
         K: Key,
-        F: Fn(&T) -> K + Send + Sync + 'static,
+        F: Fn(&T) -> K + Shareable,
     {
         let chain = Sequenced { inner: self.chain, f: move |sequence, item| (key(&item), (sequence, item)) };
         let entries = keyed::reduced_to::<T, _, _, _>(chain, "uniq_by", Earliest(PhantomData));

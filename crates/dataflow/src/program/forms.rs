@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::Build;
 use super::inputs::Inputs;
-use crate::chain::{Chain, Data};
+use crate::chain::{Chain, Data, Shareable};
 use crate::flow::Flow;
 
 /// A function that builds a flow.
@@ -60,7 +60,7 @@ pub struct OfInputs<P, U, C>(Infallible, PhantomData<fn(P, U, C)>);
 
 impl<F, T, U, C> IntoProgram<OfFlow<T, U, C>> for F
 where
-    F: Fn(Flow<T>) -> Flow<U, C> + Send + Sync + 'static,
+    F: Fn(Flow<T>) -> Flow<U, C> + Shareable,
     T: Data,
     U: 'static,
     C: Chain<Item = U, Output: Send>,
@@ -82,7 +82,7 @@ where
 
 impl<F, T, P, U, C> IntoProgram<OfFlowAndParams<T, P, U, C>> for F
 where
-    F: Fn(Flow<T>, P) -> Flow<U, C> + Send + Sync + 'static,
+    F: Fn(Flow<T>, P) -> Flow<U, C> + Shareable,
     T: Data,
     P: DeserializeOwned,
     U: 'static,
@@ -102,7 +102,7 @@ where
 
 impl<F, P, U, C> IntoProgram<OfInputs<P, U, C>> for F
 where
-    F: Fn(Inputs, P) -> Flow<U, C> + Send + Sync + 'static,
+    F: Fn(Inputs, P) -> Flow<U, C> + Shareable,
     P: DeserializeOwned,
     U: 'static,
     C: Chain<Item = U, Output: Send>,

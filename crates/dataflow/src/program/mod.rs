@@ -15,6 +15,7 @@ use std::sync::Arc;
 use crate::aggregate::{Aggregate, Aggregating, Following};
 use crate::built::{Built, MergerFactory, View};
 use crate::chain::Data;
+use crate::chain::Shareable;
 use crate::error::ProgramError;
 use crate::merger::{Faces, Untyped, WriteOutput};
 use crate::params::Params;
@@ -158,7 +159,7 @@ impl<T: 'static, U: Data, O: Send + 'static> TypedProgram<T, U, O> {
     #[must_use]
     pub fn report<R>(mut self, report: R) -> Self
     where
-        R: Fn(&O, &mut dyn io::Write) -> io::Result<()> + Send + Sync + 'static,
+        R: Fn(&O, &mut dyn io::Write) -> io::Result<()> + Shareable,
     {
         self.report = Some(Arc::new(report));
         self
@@ -168,7 +169,7 @@ impl<T: 'static, U: Data, O: Send + 'static> TypedProgram<T, U, O> {
     #[must_use]
     pub fn output<W>(mut self, output: W) -> Self
     where
-        W: Fn(&O, &mut dyn io::Write) -> io::Result<()> + Send + Sync + 'static,
+        W: Fn(&O, &mut dyn io::Write) -> io::Result<()> + Shareable,
     {
         self.output = Some(Arc::new(output));
         self
