@@ -7,6 +7,8 @@
 //! - [`blocking`]: the same for programs without a runtime;
 //! - [`connection`]: what a master is asked.
 
+#[cfg(test)]
+mod away_tests;
 pub mod blocking;
 pub mod connection;
 mod error;

@@ -148,6 +148,19 @@ impl<O> StepHandle<O> {
         }
     }
 
+    /// Asks a master that has been reached until it answers.
+    async fn patiently<T>(
+        &self,
+        ask: impl AsyncFn(&dyn Connection, StepId) -> Result<T, ApiError>,
+    ) -> Result<T, ApiError> {
+        loop {
+            match ask(self.connection.as_ref(), self.step).await {
+                Err(ApiError::Unreached(_)) => tokio::time::sleep(RETURN_PAUSE).await,
+                answer => return answer,
+            }
+        }
+    }
+
     async fn ended_once(&self, reached: &mut bool) -> Result<StepView, ApiError> {
         let mut events = self.events().await?;
         let mut seen = self.view().await?;
@@ -167,7 +180,8 @@ impl<O> StepHandle<O> {
 }
 
 impl<O: DeserializeOwned + Send + 'static> StepHandle<O> {
-    /// Waits until it has ended, as [`StepHandle::ended`], and gives what came of it.
+    /// Waits until it has ended, as [`StepHandle::ended`], and gives what came of it. A completed step's master that goes away before it
+    /// has given the result is waited for, too.
     ///
     /// # Errors
     /// [`RunError::Step`] if it did not complete, with the result as far as it came; [`RunError::Output`] if the step's output is of
@@ -184,9 +198,11 @@ impl<O: DeserializeOwned + Send + 'static> StepHandle<O> {
             let partial = self.partial().await.ok();
             return Err(RunError::Step(Box::new(StepError { step, audit, failures, partial })));
         }
-        let Partial { output, .. } = self.partial().await?;
-        let audit = self.audit().await?;
-        let dead_letters = all_dead_letters(self.connection.as_ref(), self.step).await?;
+        // The master may go away between any two of these, and be started again.
+        let output = self.patiently(async |it, step| it.result(step).await).await?;
+        let output = read_encoded(&output.bytes)?;
+        let audit = self.patiently(async |it, step| it.audit(step).await).await?;
+        let dead_letters = self.patiently(all_dead_letters).await?;
         Ok(Finished { output, audit, step, dead_letters })
     }
 
