@@ -131,6 +131,7 @@ async fn an_error_comes_over_http_with_all_that_it_holds() {
     let failure = error.failures.last().unwrap();
     assert_eq!((failure.node.as_str(), failure.item, failure.attempts), ("w1", Some(0), 1));
     assert!(failure.message.contains("the line that it panics on"), "{failure:?}");
+    assert!(failure.log_tail.iter().any(|line| line.contains("connected master=master")), "{:?}", failure.log_tail);
     assert_eq!(error.audit.as_ref().unwrap().rows.set_aside.receipts, 1);
     let partial = error.partial.as_ref().unwrap();
     assert_eq!((partial.receipts, partial.receipts_conceived, partial.output.len()), (2, 3, 7));
@@ -164,6 +165,18 @@ async fn a_handle_outlasts_a_master_that_is_killed_and_a_cancel_ends_its_step() 
         matches!(&error, RunError::Step(it) if it.kind() == StepErrorKind::Cancelled && it.audit.is_none()),
         "{error}"
     );
+}
+
+#[test]
+fn a_blocking_handle_asks_another_process_without_a_runtime() {
+    let cluster = start(false);
+    let url = format!("http://{}", cluster.admin_addr());
+    let handle = elastic_flow::prelude::Cluster::connect_blocking_with_key(&url, &cluster.key_file()).unwrap();
+    let input = cluster.place().write("input.txt", "to be or\nnot to be\n");
+    let step = handle.submit(&counting("word_count"), lines(&input)).unwrap();
+    let finished = step.result().unwrap();
+    assert!(finished.audit.balanced(), "{}", finished.audit);
+    assert_equal(&sorted(finished.output), &counts_of_file(cluster.place(), &input));
 }
 
 #[test]

@@ -80,6 +80,12 @@ pub trait Connect {
     /// # Errors
     /// As there, or a runtime could not start.
     fn connect_blocking(url: &str) -> Result<blocking::ClusterHandle, ConnectError>;
+
+    /// As [`Connect::connect_blocking`], with the key of a file.
+    ///
+    /// # Errors
+    /// As there.
+    fn connect_blocking_with_key(url: &str, key_file: &Path) -> Result<blocking::ClusterHandle, ConnectError>;
 }
 
 impl Connect for Cluster {
@@ -93,6 +99,11 @@ impl Connect for Cluster {
 
     fn connect_blocking(url: &str) -> Result<blocking::ClusterHandle, ConnectError> {
         blocking::ClusterHandle::new(Arc::new(Remote::new(url, None)?)).map_err(ConnectError::Runtime)
+    }
+
+    fn connect_blocking_with_key(url: &str, key_file: &Path) -> Result<blocking::ClusterHandle, ConnectError> {
+        let remote = Remote::new(url, Some(key_file.to_owned()))?;
+        blocking::ClusterHandle::new(Arc::new(remote)).map_err(ConnectError::Runtime)
     }
 }
 

@@ -17,9 +17,9 @@ use crate::format::{Format, count_rows, write_row, write_rows};
 use crate::gather::Mapped;
 use crate::merger::Merger;
 use crate::partitioned::MakeMerging;
-use crate::plan::StagePlan;
-use crate::seam::Stage;
+use crate::plan::{ExchangeKind, ExchangePlan, OperatorPlan, StagePlan};
 use crate::stage::{Body, StageOf, rows::Rows};
+use crate::workers::{OnWorkers, Side};
 
 /// Makes a merger.
 pub(crate) type MergerFactory<O> = Arc<dyn Fn() -> Box<dyn Merger<O>> + Send + Sync>;
@@ -30,21 +30,86 @@ pub(crate) type Taking = Arc<dyn Fn(u16) -> bool + Send + Sync>;
 /// A flow that has been ended: items of `U`, and `O` as the result of the program.
 #[expect(unnameable_types, reason = "the engine's own: users see it in hidden methods only")]
 pub struct Built<U, O> {
-    /// The stages, each behind those whose items enter it. Those that read the source run on workers, the others on the master.
-    pub(crate) stages: Vec<StagePlan>,
-    /// What runs on workers.
-    pub(crate) stage: Arc<dyn Stage>,
-    pub(crate) takes: Taking,
+    pub(crate) layout: Layout,
+    /// Merges on the master what the last stage gives that runs on workers.
     pub(crate) merger: MergerFactory<O>,
-    /// Whether the first stage's output is split by key and exchanged between the workers.
-    pub(crate) is_partitioned: bool,
-    /// What the owner of a partition does, behind the exchange.
-    pub(crate) partitioned: Option<MakeMerging>,
     /// Merges to the items that the flow ends in.
     pub(crate) items: MergerFactory<Vec<U>>,
     /// Whether segments hold final items themselves, which only have to be joined.
     pub(crate) is_final: bool,
     pub(crate) view: View<O>,
+}
+
+/// What stages a flow has, and what of them runs on workers; the others run on the master.
+#[derive(Clone)]
+pub(crate) struct Layout {
+    /// The stages, each behind those whose items enter it.
+    pub(crate) stages: Vec<StagePlan>,
+    /// The exchanges behind them.
+    pub(crate) exchanges: Vec<ExchangePlan>,
+    /// Those of the stages whose items the flow ends in.
+    pub(crate) ends: Vec<StageId>,
+    pub(crate) on_workers: OnWorkers,
+    /// What the owners of partitions do where the flow ends in one and nothing follows.
+    pub(crate) closing: Option<MakeMerging>,
+}
+
+impl Layout {
+    /// Adds a stage to the plan, behind the ends; it becomes the end.
+    fn push(&mut self, item: &str, operators: Vec<OperatorPlan>, combines: bool) -> Result<StageId, ProgramError> {
+        let id = u16::try_from(self.stages.len()).map_err(|_| ProgramError::TooManyStages { limit: u16::MAX })?;
+        let from = std::mem::replace(&mut self.ends, vec![StageId(id)]);
+        self.stages.push(StagePlan { id: StageId(id), from, item: item.to_owned(), operators, combines });
+        Ok(StageId(id))
+    }
+
+    /// Notes how the output of a stage on workers moves.
+    fn moves(&mut self, from: StageId) {
+        let kind = if self.on_workers.is_split { ExchangeKind::Hash } else { ExchangeKind::Gather };
+        self.exchanges.push(ExchangePlan { from, kind });
+    }
+
+    /// Two of them side by side, with what they give on workers.
+    pub(crate) fn beside(&self, right: &Self, on_workers: OnWorkers) -> Result<Self, ProgramError> {
+        let shift = self.stages.len();
+        let shifted = |id: StageId| {
+            let id = u16::try_from(shift.saturating_add(id.0.into()));
+            id.map(StageId).map_err(|_| ProgramError::TooManyStages { limit: u16::MAX })
+        };
+        let all_shifted = |ids: &[StageId]| ids.iter().map(|&id| shifted(id)).collect::<Result<Vec<_>, _>>();
+        let mut both = Self { on_workers, closing: None, ..self.clone() };
+        for stage in &right.stages {
+            both.stages.push(StagePlan { id: shifted(stage.id)?, from: all_shifted(&stage.from)?, ..stage.clone() });
+        }
+        for exchange in &right.exchanges {
+            both.exchanges.push(ExchangePlan { from: shifted(exchange.from)?, ..*exchange });
+        }
+        both.ends.extend(all_shifted(&right.ends)?);
+        Ok(both)
+    }
+
+    /// The same, to be run as it is: where it ends in partitions, their owners put them together; where there is nothing to put
+    /// together, what would be split goes to the master as it is.
+    pub(crate) fn closed(mut self) -> Result<Self, ProgramError> {
+        if !self.on_workers.is_split {
+            return Ok(self);
+        }
+        self.on_workers.is_split = false;
+        let Some(make) = self.closing.take() else {
+            let ends = &self.ends;
+            self.exchanges
+                .iter_mut()
+                .filter(|it| ends.contains(&it.from))
+                .for_each(|it| it.kind = ExchangeKind::Gather);
+            return Ok(self);
+        };
+        let end = self.stages.last().and_then(|stage| stage.operators.last());
+        let item = end.map_or_else(String::new, |it| it.output.clone());
+        let id = self.push(&item, Vec::new(), true)?;
+        self.on_workers = self.on_workers.then(make, false);
+        self.moves(id);
+        Ok(self)
+    }
 }
 
 /// How the rows of a result are shown.
@@ -77,22 +142,30 @@ impl<O: Serialize> View<O> {
 
 impl<U, O> fmt::Debug for Built<U, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Built").field("stages", &self.stages).finish_non_exhaustive()
+        f.debug_struct("Built").field("stages", &self.layout.stages).finish_non_exhaustive()
     }
 }
 
 impl<U: 'static, O: 'static> Built<U, O> {
-    /// The same flow, where its partitions, if it has any, are what `make` makes.
-    pub(crate) fn exchanged(mut self, make: impl FnOnce() -> MakeMerging) -> Self {
-        if self.is_partitioned && self.partitioned.is_none() {
-            self.partitioned = Some(make());
-        }
+    /// The same flow, which ends in partitions that `make` makes, if it ends in any and nothing follows.
+    pub(crate) fn closing_in(mut self, make: MakeMerging) -> Self {
+        self.layout.closing = Some(make);
         self
+    }
+
+    /// What this flow and another one give for the same partitions.
+    pub(crate) fn beside(self, right: &Self, operator: &'static str) -> Result<Self, ProgramError> {
+        let (left_workers, right_workers) = (self.layout.on_workers.clone(), right.layout.on_workers.clone());
+        if left_workers.source().overlaps(right_workers.source()) {
+            return Err(ProgramError::InputOfBoth { operator });
+        }
+        let layout = self.layout.beside(&right.layout, left_workers.beside(right_workers))?;
+        Ok(Self { layout, ..self })
     }
 
     /// The same flow, where the plan shows items of `Shown` behind the last operator.
     pub(crate) fn shown_as<Shown>(mut self) -> Self {
-        if let Some(last) = self.stages.last_mut().and_then(|stage| stage.operators.last_mut()) {
+        if let Some(last) = self.layout.stages.last_mut().and_then(|stage| stage.operators.last_mut()) {
             type_name::<Shown>().clone_into(&mut last.output);
         }
         self
@@ -114,17 +187,7 @@ impl<U: 'static, O: 'static> Built<U, O> {
             Box::new(Mapped::new(merger(), move |merged| Ok(f(merged))))
         });
         let items = items_merger(&merger, into_items);
-        Built {
-            stages: self.stages,
-            stage: self.stage,
-            takes: self.takes,
-            is_partitioned: self.is_partitioned,
-            partitioned: self.partitioned,
-            merger,
-            items,
-            is_final: false,
-            view,
-        }
+        Built { layout: self.layout, merger, items, is_final: false, view }
     }
 
     /// The same flow, with its items as the result.
@@ -132,9 +195,9 @@ impl<U: 'static, O: 'static> Built<U, O> {
     where
         U: Serialize,
     {
-        let Self { stages, stage, takes, is_partitioned, partitioned, items, is_final, .. } = self;
+        let Self { layout, items, is_final, .. } = self;
         let (merger, view) = (Arc::clone(&items), View::plain());
-        Built { stages, stage, takes, is_partitioned, partitioned, merger, items, is_final, view }
+        Built { layout, merger, items, is_final, view }
     }
 }
 
@@ -160,7 +223,7 @@ where
 /// Puts the parts together. `merger` merges what the stage gives on workers; behind a global reduction it is not needed.
 ///
 /// # Errors
-/// What lies before the chain cannot be built.
+/// What lies before the chain cannot be built; or it is to be partitioned where that does nothing.
 pub(crate) fn assemble<U: 'static, B: Body>(
     outline: Outline,
     body: B,
@@ -171,49 +234,29 @@ pub(crate) fn assemble<U: 'static, B: Body>(
     let operators = outline.operator_plans();
     let ends_in = outline.operators.last().map_or("gathered", |&(name, _)| name);
     let upstream = outline.upstream.transpose()?;
-    if let Some(operator) = outline.partitioned_by {
-        if !B::BY_KEY {
-            return Err(ProgramError::NotByKey { operator: ends_in });
-        }
-        if upstream.is_some() {
-            return Err(ProgramError::NotAtSource { operator });
-        }
+    let is_split = outline.partitioned_by.is_some();
+    if is_split && !B::BY_KEY {
+        return Err(ProgramError::NotByKey { operator: ends_in });
     }
-    let (mut stages, from) = match &upstream {
-        Some(upstream) => (upstream.stages.clone(), upstream.from.clone()),
-        None => (Vec::new(), Vec::new()),
-    };
-    let id = StageId(u16::try_from(stages.len()).map_err(|_| ProgramError::TooManyStages { limit: u16::MAX })?);
-    stages.push(StagePlan { id, from, item: outline.item.to_owned(), operators, combines: B::COMBINES });
+    let on_master = upstream.as_ref().is_some_and(|it| !it.layout.on_workers.is_split);
+    if let Some(operator) = outline.partitioned_by.filter(|_| on_master) {
+        return Err(ProgramError::NotAtSource { operator });
+    }
     let body = Arc::new(StageOf(body));
-    let parts = match &upstream {
+    let (mut layout, merger) = match upstream {
         None => {
             let taking = Arc::clone(&body);
             let takes: Taking = Arc::new(move |input| taking.0.takes(input));
-            Parts {
-                stage: body,
-                takes,
-                is_partitioned: outline.partitioned_by.is_some(),
-                partitioned: None,
-                merger,
-                on_master: false,
-            }
+            let on_workers = OnWorkers::reading(Side { stage: body, takes }, is_split);
+            let (stages, exchanges, ends) = (Vec::new(), Vec::new(), Vec::new());
+            (Layout { stages, exchanges, ends, on_workers, closing: None }, merger)
         }
-        Some(upstream) => upstream.then(body, ends_in, merger),
+        Some(upstream) => upstream.then(body, ends_in, is_split, merger),
     };
-    let Parts { stage, takes, is_partitioned, partitioned, merger, on_master } = parts;
+    let id = layout.push(outline.item, operators, B::COMBINES)?;
+    if !on_master {
+        layout.moves(id);
+    }
     let items = items_merger(&merger, into_items);
-    let is_final = B::FINAL && !on_master;
-    Ok(Built { stages, stage, takes, is_partitioned, partitioned, merger, items, is_final, view })
-}
-
-/// What runs where, of a flow that ends in an `O`.
-pub(crate) struct Parts<O> {
-    pub(crate) stage: Arc<dyn Stage>,
-    pub(crate) takes: Taking,
-    pub(crate) is_partitioned: bool,
-    pub(crate) partitioned: Option<MakeMerging>,
-    pub(crate) merger: MergerFactory<O>,
-    /// Whether the last stage runs on the master.
-    pub(crate) on_master: bool,
+    Ok(Built { layout, merger, items, is_final: B::FINAL && !on_master, view })
 }

@@ -76,8 +76,7 @@ pub enum ProgramError {
     },
     /// A flow is partitioned where that does nothing.
     #[error(
-        "`partition` says that workers do what is reduced by key next, where the source is read, and `{operator}` is no such \
-         reduction: leave `partition` out"
+        "`partition` says that workers do what is reduced by key next, and `{operator}` is no such reduction: leave `partition` out"
     )]
     NotByKey {
         /// What comes instead.
@@ -85,8 +84,8 @@ pub enum ProgramError {
     },
     /// Items are to move between workers where they have been gathered on the master.
     #[error(
-        "`{operator}` moves items between the workers that read the source, and here they come behind a global reduction: leave it \
-         out, or put it before"
+        "`{operator}` moves items between workers, and here they come behind a global reduction that the master merges: put \
+         `partition` before that reduction as well, or leave `{operator}` out"
     )]
     NotAtSource {
         /// The operator.
@@ -94,8 +93,8 @@ pub enum ProgramError {
     },
     /// Two flows are to meet of which one has been exchanged.
     #[error(
-        "`{operator}` joins two flows on the master, and one of them is exchanged between the workers before: leave `partition` out \
-         there, or put it before a `{operator}` of flows that are not reduced"
+        "`{operator}` joins two flows on the master, and one of them is exchanged between the workers before: put `partition` behind \
+         its last reduction, so that both meet on the workers, or leave it out before"
     )]
     ExchangedSide {
         /// The operator.

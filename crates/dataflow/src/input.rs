@@ -128,7 +128,7 @@ impl<T: Data> Chain for Input<T> {
 
     fn takes(&self, input: u16) -> bool {
         match &self.behind {
-            Some(built) => built.as_ref().is_ok_and(|built| (built.takes)(input)),
+            Some(built) => built.as_ref().is_ok_and(|built| built.layout.on_workers.takes(input)),
             None => self.only.is_none_or(|only| only == input),
         }
     }

@@ -54,7 +54,7 @@ where
     let outline = chain.outline().then::<Shown>(name);
     let reduction = Arc::new(Counting::<()>(PhantomData));
     let built = assemble(outline, Counts(chain), merger(Arc::clone(&reduction)), |entries| entries, view())?;
-    Ok(built.exchanged(|| tables::<C::Item, _>(reduction)))
+    Ok(built.closing_in(tables::<C::Item, _>(reduction)))
 }
 
 /// Ends a flow of keys and values in a reduction of the values of each key.
@@ -83,7 +83,7 @@ where
     let merger = merger(Arc::clone(&reduction));
     let body = Reduced { chain, reduction: Arc::clone(&reduction) };
     let built = assemble(outline, body, merger, |entries| entries, view())?;
-    Ok(built.exchanged(|| tables::<K, R>(reduction)))
+    Ok(built.closing_in(tables::<K, R>(reduction)))
 }
 
 pub(crate) fn view<K: Data, V: Data>() -> View<Vec<(K, V)>> {
@@ -95,7 +95,7 @@ pub(crate) fn view<K: Data, V: Data>() -> View<Vec<(K, V)>> {
 }
 
 /// Partitions that give what they have merged, for the master to put together.
-fn tables<K: Key, R: Reduction>(reduction: Arc<R>) -> MakeMerging {
+pub(crate) fn tables<K: Key, R: Reduction>(reduction: Arc<R>) -> MakeMerging {
     Arc::new(move || Box::new(TableMerger { table: Table::<K, R::State>::new(), reduction: Arc::clone(&reduction) }))
 }
 

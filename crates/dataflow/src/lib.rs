@@ -41,6 +41,7 @@ mod stage;
 mod table;
 pub mod text;
 pub mod total;
+mod workers;
 
 pub use chain::{Chain, Data, Shareable};
 pub use encoded_output::{OutputError, read_encoded};

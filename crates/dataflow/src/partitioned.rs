@@ -16,9 +16,6 @@ use crate::run::panic_message;
 use crate::seam::{Partition, PartitionedStage, TaskContext, TaskFailure, TaskOutput};
 use crate::stage::{Body, StageOf, failed};
 
-/// The stage that follows the one which reads the source.
-pub(crate) const PARTITIONED_STAGE: StageId = StageId(1);
-
 /// The partition, of so many, that a key of these encoded bytes falls to: version 1 of the partition hash. It is the same on
 /// every machine; what depends on it does not outlive a step.
 ///
@@ -40,32 +37,54 @@ pub(crate) trait Merging: Send {
 /// Makes partitions.
 pub(crate) type MakeMerging = Arc<dyn Fn() -> Box<dyn Merging> + Send + Sync>;
 
+/// The same output, for the stages that `to` gives for those which it is for so far.
+pub(crate) fn addressed(mut output: TaskOutput, to: impl Fn(StageId) -> Option<StageId>) -> TaskOutput {
+    for segment in &mut output.segments {
+        if let Some(stage) = to(segment.receipt.stage) {
+            segment.receipt.stage = stage;
+        }
+    }
+    output
+}
+
 /// A stage behind an exchange, as the rest of the engine sees it.
-pub(crate) struct Partitioned(pub(crate) MakeMerging);
+pub(crate) struct Partitioned {
+    pub(crate) id: StageId,
+    /// The stage that its output goes to; the master where there is none.
+    pub(crate) to: Option<StageId>,
+    pub(crate) make: MakeMerging,
+}
 
 impl fmt::Debug for Partitioned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Partitioned").finish_non_exhaustive()
+        f.debug_struct("Partitioned").field("id", &self.id).field("to", &self.to).finish_non_exhaustive()
     }
 }
 
 impl PartitionedStage for Partitioned {
     fn id(&self) -> StageId {
-        PARTITIONED_STAGE
+        self.id
+    }
+
+    fn to(&self) -> Option<StageId> {
+        self.to
     }
 
     fn begin(&self) -> Box<dyn Partition> {
-        Box::new(Guarded((self.0)()))
+        Box::new(Guarded { merging: (self.make)(), to: self.to })
     }
 }
 
 /// Catches what user code does.
-struct Guarded(Box<dyn Merging>);
+struct Guarded {
+    merging: Box<dyn Merging>,
+    to: Option<StageId>,
+}
 
 impl Partition for Guarded {
     fn merge(&mut self, segment: &Segment) -> Result<(), TaskFailure> {
         let receipt = segment.receipt;
-        let merging = &mut self.0;
+        let merging = &mut self.merging;
         match catch_unwind(AssertUnwindSafe(|| merging.merge(segment))) {
             Ok(merged) => merged.map_err(|error| merge_failed(receipt, error)),
             Err(payload) => Err(failed(receipt, FailureKind::Panic, None, panic_message(payload.as_ref()))),
@@ -73,10 +92,12 @@ impl Partition for Guarded {
     }
 
     fn finish(self: Box<Self>, receipt: ReceiptId, context: &TaskContext) -> Result<TaskOutput, TaskFailure> {
-        let merging = self.0;
+        let Self { merging, to } = *self;
         let finished = catch_unwind(AssertUnwindSafe(|| merging.finish(receipt, context)));
-        finished
-            .unwrap_or_else(|payload| Err(failed(receipt, FailureKind::Panic, None, panic_message(payload.as_ref()))))
+        let output = finished.unwrap_or_else(|payload| {
+            Err(failed(receipt, FailureKind::Panic, None, panic_message(payload.as_ref())))
+        })?;
+        Ok(addressed(output, |_| to))
     }
 }
 

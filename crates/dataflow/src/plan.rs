@@ -6,9 +6,6 @@ use elastic_flow_receipt::StageId;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::params::Params;
-use crate::partitioned::PARTITIONED_STAGE;
-
 /// The version of the canonical text below the digest; raised whenever the text changes.
 const CANON_VERSION: u32 = 1;
 
@@ -82,30 +79,6 @@ impl ExchangeKind {
 }
 
 impl Plan {
-    /// A plan whose stages that read the source run on workers. What they give is gathered on the master, where the others run;
-    /// or it is exchanged between the workers, where the second stage runs then.
-    pub(crate) fn new(
-        program: &str,
-        params: &Params,
-        inputs: Vec<String>,
-        mut stages: Vec<StagePlan>,
-        is_partitioned: bool,
-    ) -> Self {
-        let exchange = |from, kind| ExchangePlan { from, kind };
-        let exchanges = if is_partitioned {
-            if let [only] = stages.as_slice() {
-                let item = only.operators.last().map_or_else(String::new, |it| it.output.clone());
-                let (id, from) = (PARTITIONED_STAGE, vec![only.id]);
-                stages.push(StagePlan { id, from, item, operators: Vec::new(), combines: true });
-            }
-            vec![exchange(StageId(0), ExchangeKind::Hash), exchange(PARTITIONED_STAGE, ExchangeKind::Gather)]
-        } else {
-            let on_workers = stages.iter().filter(|stage| stage.from.is_empty());
-            on_workers.map(|stage| exchange(stage.id, ExchangeKind::Gather)).collect()
-        };
-        Self { program: program.to_owned(), params: params.to_pairs(), inputs, stages, exchanges }
-    }
-
     /// Whether the results of two runs over different chunks merge into that of one run over both. Not so where operators have run
     /// over what an exchange gave: what they saw of a key was not all of it.
     #[must_use]
@@ -236,6 +209,7 @@ fn short(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::params::Params;
 
     fn plan() -> Plan {
         let params = Params::from_pairs([("top", "5")]).unwrap();
@@ -247,7 +221,14 @@ mod tests {
             operators: vec![operator],
             combines: true,
         };
-        Plan::new("words", &params, vec!["left".into()], vec![stage], false)
+        let exchanges = vec![ExchangePlan { from: StageId(0), kind: ExchangeKind::Gather }];
+        Plan {
+            program: "words".to_owned(),
+            params: params.to_pairs(),
+            inputs: vec!["left".into()],
+            stages: vec![stage],
+            exchanges,
+        }
     }
 
     #[test]

@@ -4,66 +4,22 @@
 //! segment:  side: u8 = 0 (left) or 1 (right) | what that side's stage has given
 //! ```
 
-use std::fmt;
-use std::sync::Arc;
-
 use bytes::{BufMut as _, Bytes, BytesMut};
-use elastic_flow_receipt::StageId;
-use elastic_flow_wire::message::{Segment, TaskChunk, digest};
+use elastic_flow_wire::message::{Segment, digest};
 use elastic_flow_wire::{CodecError, decode, encode_to_vec};
 
-use crate::built::Taking;
 use crate::error::MergeError;
 use crate::gather::Gathered;
 use crate::merger::Merger;
-use crate::seam::{Stage, TaskContext, TaskFailure, TaskOutput};
+use crate::seam::TaskOutput;
+use crate::workers::Side;
 
 const LEFT: u8 = 0;
 const RIGHT: u8 = 1;
 
-/// A stage and the inputs that it takes.
-#[derive(Clone)]
-pub(crate) struct Side {
-    pub(crate) stage: Arc<dyn Stage>,
-    pub(crate) takes: Taking,
-}
-
-/// Each chunk goes through the stage that takes its input.
-pub(crate) struct Routed {
-    pub(crate) left: Side,
-    pub(crate) right: Side,
-}
-
-impl fmt::Debug for Routed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Routed").field("left", &self.left.stage).field("right", &self.right.stage).finish()
-    }
-}
-
-impl Stage for Routed {
-    fn id(&self) -> StageId {
-        StageId(0)
-    }
-
-    fn run(&self, chunks: &[TaskChunk], context: &TaskContext) -> Result<TaskOutput, TaskFailure> {
-        let is_left = |chunk: &TaskChunk| (self.left.takes)(chunk.input);
-        let (left, right): (Vec<_>, Vec<_>) = chunks.iter().cloned().partition(is_left);
-        let mut outputs = Vec::with_capacity(2);
-        for (tag, side, chunks) in [(LEFT, &self.left, left), (RIGHT, &self.right, right)] {
-            if !chunks.is_empty() {
-                outputs.push(tagged(tag, side.stage.run(&chunks, context)?));
-            }
-        }
-        let mut all = TaskOutput { chunks: Vec::new(), segments: Vec::new(), skips: Vec::new() };
-        for output in outputs {
-            all.chunks.extend(output.chunks);
-            all.segments.extend(output.segments);
-            all.skips.extend(output.skips);
-        }
-        // In the order of the task.
-        all.chunks.sort_by_key(|read| chunks.iter().position(|chunk| chunk.receipt == read.receipt));
-        Ok(all)
-    }
+/// Each chunk goes through the stage that takes its input, and what that gives says which it was.
+pub(crate) fn tagged_sides(left: Side, right: Side) -> Side {
+    Side::either((left, |output| tagged(LEFT, output)), (right, |output| tagged(RIGHT, output)))
 }
 
 fn tagged(side: u8, mut output: TaskOutput) -> TaskOutput {
@@ -77,7 +33,7 @@ fn tagged(side: u8, mut output: TaskOutput) -> TaskOutput {
     output
 }
 
-/// Merges what [`Routed`] gives.
+/// Merges what [`tagged_sides`] give.
 pub(crate) struct BothSides {
     pub(crate) left: Box<dyn Merger<Gathered>>,
     pub(crate) right: Box<dyn Merger<Gathered>>,

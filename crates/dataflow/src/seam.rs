@@ -40,8 +40,9 @@ pub struct Prepared {
     pub plan: Plan,
     /// What runs on workers, by [`Stage::id`]. Stages of the plan that run side by side over different inputs are one of them.
     pub stages: Vec<Arc<dyn Stage>>,
-    /// What runs on workers behind the exchange; none where the plan has none, and the first stages' output goes to the master.
-    pub partitioned: Option<Arc<dyn PartitionedStage>>,
+    /// What runs on workers behind exchanges, from stage 1 on, each behind those that it takes from; none where the plan has no
+    /// exchange, and the first stages' output goes to the master.
+    pub partitioned: Vec<Arc<dyn PartitionedStage>>,
     /// Starts the aggregate of a step on the master.
     pub aggregator: AggregatorFactory,
 }
@@ -84,10 +85,13 @@ pub trait Stage: Send + Sync + Debug {
     fn run(&self, chunks: &[TaskChunk], context: &TaskContext) -> Result<TaskOutput, TaskFailure>;
 }
 
-/// The stage behind an exchange, as the worker runs it that owns a partition.
+/// A stage behind an exchange, as the worker runs it that owns a partition.
 pub trait PartitionedStage: Send + Sync + Debug {
     /// Which stage this is.
     fn id(&self) -> StageId;
+
+    /// The stage that its output goes to, split by partition, through another exchange; none where it goes to the master.
+    fn to(&self) -> Option<StageId>;
 
     /// Begins a partition, into which nothing has been merged.
     fn begin(&self) -> Box<dyn Partition>;
@@ -95,7 +99,7 @@ pub trait PartitionedStage: Send + Sync + Debug {
 
 /// A partition in the making. User code in it may panic: it is caught, and becomes a [`TaskFailure`].
 pub trait Partition: Send {
-    /// Takes a segment in that a task of the first stage gave for this partition. Each is handed in once, in any order.
+    /// Takes a segment in that a task, or a partition of a stage before, gave for this partition. Each is handed in once, in any order.
     ///
     /// # Errors
     /// The bytes do not decode, or user code that merges fails; the partition is of no use then.
@@ -114,7 +118,7 @@ pub struct TaskOutput {
     /// What was read, one entry a chunk, in order.
     pub chunks: Vec<ChunkRead>,
     /// One for the task where the stage combines, else one a chunk. Of an output that is split, one a partition that gets
-    /// any, whose receipt names the partition.
+    /// any, whose receipt names the partition and the stage that it is for.
     pub segments: Vec<Segment>,
     /// The items that were skipped: not in the output, and counted in what was read.
     pub skips: Vec<SkippedItem>,

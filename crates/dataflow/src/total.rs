@@ -63,7 +63,7 @@ impl<T: Data> Chain for One<T> {
     }
 
     fn takes(&self, input: u16) -> bool {
-        self.built.as_ref().is_ok_and(|built| (built.takes)(input))
+        self.built.as_ref().is_ok_and(|built| built.layout.on_workers.takes(input))
     }
 
     fn outline(&self) -> Outline {

@@ -53,6 +53,41 @@ fn what_follows_runs_by_partition_and_gives_the_same_on_any_number_of_workers() 
 }
 
 #[test]
+fn exchanges_follow_each_other() {
+    // How many keys have each last digit of their sum, and of those how many are in each half.
+    let digits = |numbers: Flow<u64>| {
+        let digits = sums(numbers).map(|(_, sum)| sum % 10).partition().counts();
+        digits.map(|(digit, keys)| (digit < 5, keys)).partition().sum_by_key()
+    };
+    let program = TypedProgram::new("digits", digits).unwrap();
+    let mut expected = BTreeMap::new();
+    for sum in model(|_| true).into_values() {
+        *expected.entry(sum % 10 < 5).or_insert(0_u64) += 1;
+    }
+    let expected: Vec<_> = expected.into_iter().collect();
+    for (workers, slots) in [(1, 1), (2, 1), (5, 2)] {
+        let run = cluster(workers).slots(slots).run(&program, 0..ITEMS).unwrap();
+        assert_eq!(run.output, expected, "{workers} workers of {slots} slots");
+        assert!(run.audit.balanced(), "{}", run.audit);
+        assert_eq!(run.audit.rows.aggregated.receipts, ITEMS / 100);
+    }
+}
+
+#[test]
+fn an_error_in_a_partition_of_the_second_exchange_fails_the_step_by_its_stage() {
+    let failing = |numbers: Flow<u64>| {
+        let counts = sums(numbers).map(|(key, _)| key % 7).partition().counts();
+        counts.try_map(|(key, keys)| if key == 3 { Err(FlowError::retry("no 3")) } else { Ok((key, keys)) })
+    };
+    let program = TypedProgram::new("failing", failing).unwrap();
+    let error = cluster(2).run(&program, 0..ITEMS).unwrap_err();
+    let RunError::Step(error) = error else { panic!("{error}") };
+    assert_eq!(error.kind(), StepErrorKind::Aggregate);
+    let reason = error.step.reason.as_deref().unwrap_or_default();
+    assert!(reason.contains(" of stage 2 on ") && reason.contains("no 3"), "{reason}");
+}
+
+#[test]
 fn skipped_items_are_counted_once_and_bounded() {
     let checked = |n: u64| -> FlowResult<u64> { if n == 77 { Err(FlowError::skip("no 77")) } else { Ok(n) } };
     let program = TypedProgram::new("sums", move |it: Flow<u64>| sums(it.try_map(checked))).unwrap();

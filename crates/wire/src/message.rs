@@ -1,5 +1,7 @@
 //! The messages of the cluster protocol, as data. Enums only ever append variants; a struct is never changed in place.
 
+use std::fmt;
+
 use bytes::Bytes;
 use elastic_flow_receipt::{Attempt, NodeId, ReceiptId, StageId, StepId};
 use serde::{Deserialize, Serialize};
@@ -172,6 +174,29 @@ pub struct SkippedItem {
     pub kept: Option<KeptItem>,
 }
 
+/// A partition of a stage behind an exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PartitionId {
+    /// The stage.
+    pub stage: StageId,
+    /// Which of its partitions, from 0.
+    pub number: u32,
+}
+
+impl PartitionId {
+    /// That which a segment is for, or which is worked on, by its receipt.
+    #[must_use]
+    pub const fn of(receipt: &ReceiptId) -> Self {
+        Self { stage: receipt.stage, number: receipt.partition }
+    }
+}
+
+impl fmt::Display for PartitionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "partition {} of stage {}", self.number, self.stage.0)
+    }
+}
+
 /// What tasks have given for one partition, or a partition has taken in: equal on both sides once everything is there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionSum {
@@ -211,7 +236,7 @@ pub struct PartitionOwner {
     pub partitions: Vec<u32>,
 }
 
-/// An exchange as a worker needs to know it before its first task of the step.
+/// The exchanges of a step as a worker needs to know them before its first task of it: they begin, and begin anew, together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExchangeNotice {
     /// The step.
@@ -220,13 +245,15 @@ pub struct ExchangeNotice {
     pub epoch: u64,
     /// Its number within the step and that life, from 1: raised whenever the exchange is begun anew.
     pub generation: u32,
-    /// The number of partitions.
+    /// The number of stages behind exchanges: they are numbered from 1.
+    pub stages: u16,
+    /// The number of partitions that each of them has.
     pub partitions: u32,
-    /// Who owns them: each partition has one owner.
+    /// Who owns them: the partitions of one number, of all stages, have one owner.
     pub owners: Vec<PartitionOwner>,
 }
 
-/// What one task gave for the partitions of one owner: whole, once.
+/// What one task, or the work on one partition, gave for the partitions of one owner: whole, once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parcels {
     /// The step.
@@ -235,7 +262,7 @@ pub struct Parcels {
     pub attempt: Attempt,
     /// The generation of the exchange.
     pub generation: u32,
-    /// One segment a partition; the partition is that of its receipt.
+    /// One segment a partition; the partition, and its stage, are those of its receipt.
     pub segments: Vec<Segment>,
 }
 
@@ -317,7 +344,7 @@ pub enum Outcome {
         /// What was read, one entry a chunk of the assignment, in its order.
         chunks: Vec<ChunkRead>,
         /// What it gave, by partition; those that got nothing are left out.
-        sums: Vec<(u32, PartitionSum)>,
+        sums: Vec<(PartitionId, PartitionSum)>,
         /// Nanoseconds from first byte to last.
         nanos: u64,
         /// The items that were skipped, in the order of the chunks.

@@ -334,7 +334,7 @@ impl World {
             .collect();
         let opened = Opened {
             plan: 1,
-            is_partitioned: plan.exchanges,
+            exchanged_stages: plan.exchanged_stages,
             parts,
             replays: Vec::new(),
             cuts: true,

@@ -2,8 +2,9 @@
 
 use elastic_flow_orchestrator::worker::{Event, ExchangeId, answer_partition};
 use elastic_flow_receipt::NodeId;
-use elastic_flow_wire::message::{Message, Outcome, PartitionAssignment, PartitionSum, Segment};
+use elastic_flow_wire::message::{Message, Outcome, PartitionAssignment, PartitionId, PartitionSum, Segment};
 
+use super::worker::by_partition;
 use super::world::{What, World};
 
 impl World {
@@ -15,15 +16,15 @@ impl World {
         &mut self,
         index: usize,
         life: u64,
-        (exchange, partition): (ExchangeId, u32),
+        (exchange, partition): (ExchangeId, PartitionId),
         segments: &[Segment],
     ) -> Result<(), String> {
         let Some(worker) = self.workers[index].as_mut() else { return Ok(()) };
         let numbers = worker.merged.entry((exchange, partition)).or_default();
         let mut merged = PartitionSum::default();
         for segment in segments {
-            if segment.receipt.partition != partition {
-                return Err(format!("a parcel of partition {} is merged into {partition}", segment.receipt.partition));
+            if PartitionId::of(&segment.receipt) != partition {
+                return Err(format!("a parcel of {} is merged into {partition}", PartitionId::of(&segment.receipt)));
             }
             merged.add(&PartitionSum::of(segment));
             numbers.extend(elastic_flow_wire::decode::<Vec<u64>>(&segment.body).map_err(|it| it.to_string())?);
@@ -38,14 +39,19 @@ impl World {
         &mut self,
         index: usize,
         life: u64,
-        exchange: ExchangeId,
+        (exchange, partitions): (ExchangeId, u32),
         assignment: &PartitionAssignment,
     ) {
         let Some(worker) = self.workers[index].as_mut() else { return };
         let receipt = assignment.receipt;
-        let numbers = worker.merged.remove(&(exchange, receipt.partition)).unwrap_or_default();
+        let numbers = worker.merged.remove(&(exchange, PartitionId::of(&receipt))).unwrap_or_default();
+        let planned = self.plan.steps.iter().zip(0..).find(|(_, at)| self.submitted.get(at) == Some(&exchange.step));
+        let is_last = planned.is_none_or(|(step, _)| receipt.stage.0 >= step.exchanged_stages);
         let body = bytes::Bytes::from(elastic_flow_wire::encode_to_vec(&numbers).unwrap_or_default());
-        let segments = vec![Segment { receipt, rows: numbers.len() as u64, digest: 0, body }];
+        let segments = match is_last {
+            true => vec![Segment { receipt, rows: numbers.len() as u64, digest: 0, body }],
+            false => by_partition(receipt, &numbers, partitions),
+        };
         let outcome = Outcome::Done { chunks: Vec::new(), segments, nanos: 1, skips: Vec::new() };
         let event = Event::Finished(answer_partition(assignment, outcome));
         self.summary.partitions += 1;

@@ -75,8 +75,8 @@ pub(super) struct StepPlan {
     pub(super) poison: Vec<u64>,
     /// Per mille of the attempts on the other chunks that fail.
     pub(super) flaky: u32,
-    /// Whether its workers exchange what their tasks give.
-    pub(super) exchanges: bool,
+    /// Stages behind exchanges, through which its workers pass what their tasks give.
+    pub(super) exchanged_stages: u16,
     /// When it is submitted, in milliseconds.
     pub(super) at_ms: u64,
     /// When it is cancelled, if at all.
@@ -143,9 +143,12 @@ impl RunPlan {
         plan.monitored(&mut rng.fork("monitor")).exchanging(&mut rng.fork("exchange"))
     }
 
-    /// A third of the steps has an exchange.
+    /// A third of the steps has exchanges: one, two or three.
     fn exchanging(mut self, rng: &mut SeededRng) -> Self {
-        self.steps.iter_mut().for_each(|it| it.exchanges = rng.chance(0.33));
+        for step in &mut self.steps {
+            step.exchanged_stages =
+                if rng.chance(0.33) { 1 + u16::from(rng.chance(0.5)) + u16::from(rng.chance(0.2)) } else { 0 };
+        }
         self
     }
 
@@ -175,7 +178,7 @@ fn step(rng: &mut SeededRng, index: u64, faulty_ms: u64) -> StepPlan {
         shipped,
         lies,
         poison,
-        exchanges: false,
+        exchanged_stages: 0,
         flaky: if rng.chance(0.3) { few(rng, 200) } else { 0 },
         at_ms: if index == 0 { 0 } else { rng.below(faulty_ms) },
         cancel_at_ms: rng.chance(0.15).then(|| rng.below(faulty_ms)),

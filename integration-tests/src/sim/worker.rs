@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use elastic_flow_clock::Mono;
 use elastic_flow_orchestrator::worker::{Effect, Event, ExchangeId, WorkerCore, answer};
-use elastic_flow_receipt::{NodeId, ReceiptId};
+use elastic_flow_receipt::{NodeId, ReceiptId, StageId};
 use elastic_flow_wire::message::{
-    Assignment, ChunkRead, FailureKind, Found, Look, Message, Outcome, Pulse, ReadFrom, Segment, TaskResult, digest,
+    Assignment, ChunkRead, FailureKind, Found, Look, Message, Outcome, PartitionId, Pulse, ReadFrom, Segment,
+    TaskResult, digest,
 };
 
 use super::master::{ENTRIES, OF_SERVERS, read_body, server};
@@ -25,7 +26,7 @@ pub(super) struct WorkerSim {
     /// Workers that it is to be connected to, and whether it is.
     pub(super) peers: BTreeMap<NodeId, bool>,
     /// Chunks that are merged, by partition, of exchanges that are wanted.
-    pub(super) merged: BTreeMap<(ExchangeId, u32), Vec<u64>>,
+    pub(super) merged: BTreeMap<(ExchangeId, PartitionId), Vec<u64>>,
 }
 
 impl World {
@@ -58,8 +59,8 @@ impl World {
                 Effect::Merge { exchange, partition, segments } => {
                     self.merge_partition(index, life, (exchange, partition), &segments)?;
                 }
-                Effect::FinishPartition(exchange, assignment) => {
-                    self.finish_partition(index, life, exchange, &assignment);
+                Effect::FinishPartition(exchange, assignment, partitions) => {
+                    self.finish_partition(index, life, (exchange, partitions), &assignment);
                 }
                 Effect::DropPartitions(exchange) => {
                     if let Some(worker) = self.workers[index].as_mut() {
@@ -194,17 +195,19 @@ impl World {
     }
 }
 
-/// What a task gives: each chunk in one partition, and a row that counts nothing in another one.
-fn by_partition(first: ReceiptId, numbers: &[u64], partitions: u32) -> Vec<Segment> {
+/// What a task, or a partition, gives to the stage behind it: each chunk in one partition, and a row that counts nothing in another one.
+pub(super) fn by_partition(first: ReceiptId, numbers: &[u64], partitions: u32) -> Vec<Segment> {
     let mut parts = BTreeMap::<u32, Vec<u64>>::new();
     for number in numbers {
-        let partition = u32::try_from(number % u64::from(partitions)).unwrap_or(0);
+        // Elsewhere in each stage, so that the chunks move on.
+        let place = number + 3 * u64::from(first.stage.0);
+        let partition = u32::try_from(place % u64::from(partitions)).unwrap_or(0);
         parts.entry(partition).or_default().push(*number);
         parts.entry((partition + 7) % partitions).or_default();
     }
     let segment = |(partition, numbers): (u32, Vec<u64>)| {
         let body = bytes::Bytes::from(elastic_flow_wire::encode_to_vec(&numbers).unwrap_or_default());
-        let receipt = ReceiptId { partition, ..first };
+        let receipt = ReceiptId { partition, stage: StageId(first.stage.0 + 1), ..first };
         Segment { receipt, rows: numbers.len() as u64, digest: digest(&body), body }
     };
     parts.into_iter().map(segment).collect()

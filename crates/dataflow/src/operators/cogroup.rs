@@ -1,6 +1,7 @@
 //! `cogroup`: the values of each key in two flows.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -62,8 +63,15 @@ where
     B: Chain<Item = (K, W)>,
 {
     let (left, right) = (left.chain, right.chain);
-    let entries = if left.outline().upstream.is_none() && right.outline().upstream.is_none() {
+    let (of_left, of_right) = (left.outline(), right.outline());
+    let partitioned_by = of_left.partitioned_by.or(of_right.partitioned_by);
+    let entries = if of_left.upstream.is_none() && of_right.upstream.is_none() {
         grouped::<Shown, _, _, _, _, _>(Sides { left, right, operator: name })?
+    } else if partitioned_by.is_some() {
+        // They meet in the partitions of their keys, wherever each comes from.
+        let left = one_side::<Shown, _, _, V, W, _>(left, name, partitioned_by, Side::Left)?;
+        let right = one_side::<Shown, _, _, V, W, _>(right, name, partitioned_by, Side::Right)?;
+        left.beside(&right, name)?.closing_in(keyed::tables::<K, _>(Arc::new(Cogrouping::<V, W>(PhantomData))))
     } else {
         // They meet on the master: what is still read there is gathered before.
         grouped::<Shown, _, _, _, _, _>(Sides { left: gathered(left), right: gathered(right), operator: name })?
@@ -77,6 +85,25 @@ where
 
 fn gathered<C: Chain<Item: Data>>(chain: C) -> Input<C::Item> {
     Input::behind(chain.build().map(Built::into_items))
+}
+
+/// One flow by key, for a merging with the other one.
+fn one_side<Shown, K, U, V, W, C>(
+    chain: C,
+    operator: &'static str,
+    partitioned_by: Option<&'static str>,
+    wrap: fn(U) -> Side<V, W>,
+) -> Result<Entries<K, State<V, W>>, ProgramError>
+where
+    K: Key,
+    U: Data,
+    V: Data,
+    W: Data,
+    C: Chain<Item = (K, U)>,
+{
+    let inner = OneSide { chain, partitioned_by };
+    let chain = Sequenced { inner, f: move |sequence, (key, value)| (key, (sequence, wrap(value))) };
+    keyed::reduced_to::<Shown, _, _, _>(chain, operator, Cogrouping(PhantomData))
 }
 
 fn grouped<Shown, K, V, W, A, B>(sides: Sides<A, B>) -> Result<Entries<K, State<V, W>>, ProgramError>
@@ -103,6 +130,42 @@ type State<V, W> = (Runs<V>, Runs<W>);
 enum Side<V, W> {
     Left(V),
     Right(W),
+}
+
+/// One chain of two that meet in partitions, whichever of them says so.
+struct OneSide<C> {
+    chain: C,
+    partitioned_by: Option<&'static str>,
+}
+
+impl<C> sealed::Sealed for OneSide<C> {}
+
+impl<C: Chain> Chain for OneSide<C> {
+    type Item = C::Item;
+    type Output = Vec<C::Item>;
+
+    #[inline]
+    fn fold<X, G>(&self, run: &ChunkRun<'_>, acc: X, g: G) -> X
+    where
+        G: FnMut(X, Self::Item) -> X,
+    {
+        self.chain.fold(run, acc, g)
+    }
+
+    fn takes(&self, input: u16) -> bool {
+        self.chain.takes(input)
+    }
+
+    fn outline(&self) -> Outline {
+        Outline { partitioned_by: self.partitioned_by, ..self.chain.outline() }
+    }
+
+    fn build(self) -> Result<Built<Self::Item, Vec<Self::Item>>, ProgramError>
+    where
+        Self::Item: Data,
+    {
+        built::rows(self)
+    }
 }
 
 /// Two chains over different inputs.

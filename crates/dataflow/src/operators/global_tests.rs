@@ -8,12 +8,11 @@ use std::sync::Arc;
 
 use elastic_flow_receipt::{Attempt, ReceiptId, StageId, StepId};
 use elastic_flow_wire::SeqEncoder;
-use elastic_flow_wire::message::{Payload, PayloadKind, TaskChunk};
+use elastic_flow_wire::message::{Payload, PayloadKind, Segment, TaskChunk};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::chain::Data;
-use crate::chain::Shareable;
+use crate::chain::{Data, Shareable};
 use crate::error::ProgramError;
 use crate::params::Params;
 use crate::program::{Inputs, IntoProgram, TypedProgram};
@@ -69,29 +68,45 @@ where
     ordered.sort_by_key(|(place, _)| **place);
     let chunks: Vec<_> = ordered.into_iter().map(|(_, chunk)| chunk).collect();
     let mut aggregator = (prepared.aggregator)();
-    let exchanged = prepared.partitioned.iter();
-    let mut partitions: Vec<_> = exchanged.flat_map(|it| (0..how.partitions).map(|_| it.begin())).collect();
+    let exchanged = |to: bool| if to { how.partitions } else { 0 };
+    // What each partition of each stage is given, until all is there.
+    let mut given = BTreeMap::<(StageId, u32), Vec<Segment>>::new();
     for (index, task) in chunks.chunks(2).enumerate() {
         if index == how.restart {
             let saved = aggregator.save().unwrap();
             aggregator = (prepared.aggregator)();
             aggregator.restore(&saved).unwrap();
         }
-        let context = TaskContext { partitions: u32::try_from(partitions.len()).unwrap(), ..context() };
+        let context = TaskContext { partitions: exchanged(!prepared.partitioned.is_empty()), ..context() };
         let output = prepared.stages[0].run(task, &context).unwrap();
-        for segment in &output.segments {
-            match partitions.get_mut(segment.receipt.partition as usize) {
-                Some(partition) => partition.merge(segment).unwrap(),
-                None => aggregator.merge(segment).unwrap(),
+        for segment in output.segments {
+            match segment.receipt.stage {
+                StageId(0) => aggregator.merge(&segment).unwrap(),
+                stage => given.entry((stage, segment.receipt.partition)).or_default().push(segment),
             }
         }
     }
-    for (partition, merged) in (0..).zip(partitions) {
-        let stage = StageId(1);
-        let receipt = ReceiptId { step: StepId(1), stage, round: 0, partition, sequence: partition.into(), check: 0 };
-        let output = merged.finish(receipt, &context()).unwrap();
-        output.segments.iter().for_each(|segment| aggregator.merge(segment).unwrap());
+    for stage in &prepared.partitioned {
+        for partition in 0..how.partitions {
+            let mut merged = stage.begin();
+            let segments = given.remove(&(stage.id(), partition)).unwrap_or_default();
+            if segments.is_empty() {
+                continue;
+            }
+            segments.iter().for_each(|segment| merged.merge(segment).unwrap());
+            let (step, stage_id, sequence) = (StepId(1), stage.id(), partition.into());
+            let receipt = ReceiptId { step, stage: stage_id, round: 0, partition, sequence, check: 0 };
+            let context = TaskContext { partitions: exchanged(stage.to().is_some()), ..context() };
+            for segment in merged.finish(receipt, &context).unwrap().segments {
+                assert_eq!(Some(segment.receipt.stage), stage.to().or(Some(stage_id)));
+                match stage.to() {
+                    None => aggregator.merge(&segment).unwrap(),
+                    Some(to) => given.entry((to, segment.receipt.partition)).or_default().push(segment),
+                }
+            }
+        }
     }
+    assert!(given.is_empty(), "a stage was given something after its turn");
     *aggregator.finish().unwrap().into_any().downcast::<O>().unwrap()
 }
 
@@ -321,6 +336,57 @@ proptest! {
             often.map(|(key, count)| (count, key)).group_by_key().take_sort(3, |a, b| b.0.cmp(&a.0))
         };
         prop_assert_eq!(run(flow, &items, &how), expected);
+    }
+}
+
+proptest! {
+    /// Three exchanges in a row: how often each pair occurs, the sum of that over each of its halves, how often each sum occurs.
+    #[test]
+    fn exchanges_follow_each_other(pairs in vec((0_u8..6, 0_u16..6), 0..60), how in how()) {
+        let flow = |pairs: Flow<(u8, u16)>| {
+            let occurrences = pairs.partition().counts();
+            let of_key = occurrences.map(|((key, value), times)| (key, times * u64::from(value + 1)));
+            let sums = of_key.partition().sum_by_key().filter(|(_, sum)| sum % 5 != 0);
+            sums.map(|(key, sum)| (key % 2, sum)).partition_by(|it| it.0).map(|it| it.1).partition().counts()
+        };
+        let mut sums = BTreeMap::<u8, u64>::new();
+        pairs.iter().for_each(|(key, value)| *sums.entry(*key).or_default() += u64::from(value + 1));
+        let expected = groups(sums.into_values().filter(|sum| sum % 5 != 0).map(|sum| (sum, ())));
+        let expected: Vec<_> = expected.into_iter().map(|(sum, times)| (sum, times.len() as u64)).collect();
+        prop_assert_eq!(run(flow, &pairs, &how), expected);
+    }
+
+    /// A flow that has been exchanged meets one that is read, in a second exchange, from either side.
+    #[test]
+    fn exchanged_flows_join(
+        left in vec((0_u8..5, 0_u16..9), 0..30),
+        right in vec((0_u8..5, 0_u32..9), 0..30),
+        how in how(),
+    ) {
+        let sums = |values: BTreeMap<u8, Vec<u16>>| {
+            values.into_iter().map(|(key, it)| (key, it.into_iter().sum::<u16>())).collect::<Vec<_>>()
+        };
+        let sums = sums(groups(left.iter().copied()));
+        let mut expected = full_join(&sums, &right);
+        expected.sort_unstable();
+        let mut joined = run_two(|left, right| left.partition().sum_by_key().partition().full_join(right), &left, &right, &how);
+        joined.sort_unstable();
+        prop_assert_eq!(&joined, &expected);
+        let mut joined =
+            run_two(|left, right| right.full_join(left.partition().sum_by_key().partition()), &left, &right, &how);
+        joined.sort_unstable();
+        let mut swapped: Vec<_> = expected.iter().map(|(key, (left, right))| (*key, (*right, *left))).collect();
+        swapped.sort_unstable();
+        prop_assert_eq!(joined, swapped);
+        // Both sides, and a third exchange behind: the number of pairs of each key.
+        let both = |left: Flow<(u8, u16)>, right: Flow<(u8, u32)>| {
+            let (left, right) = (left.partition().sum_by_key(), right.partition().max_by_key());
+            left.partition().join(right).map(|(key, _)| key).partition().counts()
+        };
+        let keys = |of: &mut dyn Iterator<Item = u8>| of.collect::<std::collections::BTreeSet<_>>();
+        let (lefts, rights) = (keys(&mut left.iter().map(|it| it.0)), keys(&mut right.iter().map(|it| it.0)));
+        let expected: Vec<_> = lefts.intersection(&rights).map(|key| (*key, 1)).collect();
+        prop_assert_eq!(run_two(both, &left, &right, &how), expected);
     }
 }
 

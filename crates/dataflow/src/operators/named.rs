@@ -37,9 +37,10 @@ impl<T, C: Chain<Item = T>> Flow<T, C> {
     /// combined, directly and while they still compute. Without, the master merges it alone, which is right for results of some
     /// hundred thousand keys.
     ///
-    /// What follows the reduction runs on the workers, too, up to the next global reduction. Its items come by partition,
-    /// within it in the order of [`Flow::counts`]; which partition a key falls to depends on the key and the number of partitions
-    /// alone. A flow is partitioned once, where its source is read. Items that cannot be combined are moved by [`Flow::partition_by`].
+    /// What follows the reduction runs on the workers, too, up to the next global reduction, which may be partitioned itself: a flow
+    /// has as many exchanges as it likes. Its items come by partition, within it in the order of [`Flow::counts`]; which partition a
+    /// key falls to depends on the key and the number of partitions alone. A join is partitioned where one of its sides is. Items that
+    /// cannot be combined are moved by [`Flow::partition_by`].
     ///
     /// ```
     /// # use elastic_flow_dataflow::{Flow, Text, TypedProgram};

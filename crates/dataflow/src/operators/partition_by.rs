@@ -20,7 +20,7 @@ impl<T: 'static, C: Chain<Item = T>> Flow<T, C> {
     ///
     /// What follows sees a partition as it sees a chunk of the source: [`Flow::fold_chunk`], [`Flow::reduce_chunk`],
     /// [`Flow::scan_chunk`] and [`Flow::map_batch`] over its items. For what can be combined before it moves, [`Flow::partition`] and
-    /// a reduction by key move less. A flow is partitioned once, where its source is read.
+    /// a reduction by key move less.
     ///
     /// ```
     /// # use elastic_flow_dataflow::{Flow, TypedProgram};

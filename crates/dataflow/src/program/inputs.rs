@@ -70,7 +70,7 @@ impl Names {
         if names.len() > usize::from(u16::MAX) {
             return Err(ProgramError::TooManyInputs { limit: u16::MAX });
         }
-        match names.iter().zip(0..).find(|&(_, index)| !(built.takes)(index)) {
+        match names.iter().zip(0..).find(|&(_, index)| !built.layout.on_workers.takes(index)) {
             Some((name, _)) => Err(ProgramError::InputUnused { name: name.clone() }),
             None => Ok(names),
         }

@@ -13,16 +13,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::aggregate::{Aggregate, Aggregating, Following};
-use crate::built::{Built, MergerFactory, View};
-use crate::chain::Data;
-use crate::chain::Shareable;
+use crate::built::{Built, Layout, MergerFactory, View};
+use crate::chain::{Data, Shareable};
 use crate::error::ProgramError;
 use crate::merger::{Faces, Untyped, WriteOutput};
 use crate::params::Params;
-use crate::partitioned::Partitioned;
 use crate::plan::Plan;
 use crate::run::panic_message;
-use crate::seam::{PartitionedStage, Prepared, Program};
+use crate::seam::{Prepared, Program};
 use crate::source::SourceSpec;
 
 pub use forms::IntoProgram;
@@ -187,14 +185,14 @@ where
     U: Data,
     A: Aggregate<Item = U>,
 {
-    let Built { stages, stage, takes, is_partitioned, partitioned, items, is_final, .. } = built;
+    let Built { layout, items, is_final, .. } = built;
     let of_items = Arc::clone(&items);
     let merger: MergerFactory<A::Output> = if is_final {
         Arc::new(move || Box::new(Aggregating::<A>::new(Arc::clone(&aggregate))))
     } else {
         Arc::new(move || Box::new(Following { aggregate: Arc::clone(&aggregate), items: of_items() }))
     };
-    Built { stages, stage, takes, is_partitioned, partitioned, merger, items, is_final, view: View::plain() }
+    Built { layout, merger, items, is_final, view: View::plain() }
 }
 
 impl<T: 'static, U: Data, O: Send + 'static> Program for TypedProgram<T, U, O> {
@@ -208,9 +206,10 @@ impl<T: 'static, U: Data, O: Send + 'static> Program for TypedProgram<T, U, O> {
 
     fn prepare(&self, params: &Params) -> Result<Prepared, ProgramError> {
         let (inputs, built) = self.built(params)?;
-        let Built { stages, stage, partitioned, merger, view, .. } = built;
-        let partitioned = partitioned.map(|make| -> Arc<dyn PartitionedStage> { Arc::new(Partitioned(make)) });
-        let plan = Plan::new(&self.name, params, inputs, stages, partitioned.is_some());
+        let Built { layout, merger, view, .. } = built;
+        let Layout { stages, exchanges, on_workers, .. } = layout.closed()?;
+        let (stage, partitioned) = on_workers.into_stages();
+        let plan = Plan { program: self.name.clone(), params: params.to_pairs(), inputs, stages, exchanges };
         let faces = Faces { view, report: self.report.clone(), output: self.output.clone() };
         let aggregator =
             Box::new(move || -> Box<dyn crate::seam::Aggregator> { Box::new(Untyped::new(merger(), faces.clone())) });

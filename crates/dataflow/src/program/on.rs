@@ -12,8 +12,7 @@ use crate::chain::Data;
 use crate::error::{MergeError, ProgramError};
 use crate::merger::{Faces, Untyped};
 use crate::params::Params;
-use crate::partitioned::{PARTITIONED_STAGE, Partitioned};
-use crate::seam::{Aggregator as _, PartitionedStage as _, TaskContext, TaskFailure};
+use crate::seam::{Aggregator as _, TaskContext, TaskFailure};
 use crate::stage::NO_RECEIPT;
 
 /// Why a program gives no result in the calling thread.
@@ -75,26 +74,31 @@ impl<T: Data, U: Data, O: Send + 'static> TypedProgram<T, U, O> {
         I: IntoIterator<Item: Into<T>>,
     {
         let (_, built) = self.built(params)?;
+        let (stage, partitioned) = built.layout.closed()?.on_workers.into_stages();
         let chunk = chunk(items.into_iter().map(Into::into))?;
         let context = TaskContext {
             stop: Arc::new(AtomicBool::new(false)),
             progress: Arc::new(AtomicU64::new(0)),
             attempt: Attempt { epoch: 0, number: 1 },
             max_skips: u64::MAX,
-            partitions: u32::from(built.partitioned.is_some()),
+            partitions: u32::from(!partitioned.is_empty()),
         };
-        let mut output = built.stage.run(&[chunk], &context).map_err(failure)?;
-        if let Some(make) = built.partitioned {
-            let mut partition = Partitioned(make).begin();
-            for segment in &output.segments {
+        let mut output = stage.run(&[chunk], &context).map_err(failure)?.segments;
+        // One partition of each: what is given for several stages waits until their turn.
+        for stage in partitioned {
+            let (here, others): (Vec<_>, Vec<_>) = output.into_iter().partition(|it| it.receipt.stage == stage.id());
+            let mut partition = stage.begin();
+            for segment in &here {
                 partition.merge(segment).map_err(failure)?;
             }
-            let receipt = ReceiptId { stage: PARTITIONED_STAGE, ..NO_RECEIPT };
-            output = partition.finish(receipt, &context).map_err(failure)?;
+            let receipt = ReceiptId { stage: stage.id(), ..NO_RECEIPT };
+            let context = TaskContext { partitions: u32::from(stage.to().is_some()), ..context.clone() };
+            output = others;
+            output.extend(partition.finish(receipt, &context).map_err(failure)?.segments);
         }
         let faces = Faces { view: built.view, report: None, output: None };
         let mut aggregator = Untyped::new((built.merger)(), faces);
-        for segment in &output.segments {
+        for segment in &output {
             aggregator.merge(segment)?;
         }
         Ok(aggregator.into_value()?)

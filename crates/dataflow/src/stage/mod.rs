@@ -21,9 +21,12 @@ use crate::skips::Skips;
 use crate::source::{self, Feed, OpenFailure};
 use timer::Timer;
 
+/// The number of the stage that reads the source, among those on workers.
+pub(crate) const SOURCE_STAGE: StageId = StageId(0);
+
 /// The receipt of what has none: items that were merged of many.
 pub(crate) const NO_RECEIPT: ReceiptId =
-    ReceiptId { step: StepId(0), stage: StageId(0), round: 0, partition: 0, sequence: 0, check: 0 };
+    ReceiptId { step: StepId(0), stage: SOURCE_STAGE, round: 0, partition: 0, sequence: 0, check: 0 };
 
 /// What a stage does with its items.
 pub(crate) trait Body: Send + Sync + 'static {
@@ -78,7 +81,7 @@ impl<B: Body> fmt::Debug for StageOf<B> {
 
 impl<B: Body> Stage for StageOf<B> {
     fn id(&self) -> StageId {
-        StageId(0)
+        SOURCE_STAGE
     }
 
     fn run(&self, chunks: &[TaskChunk], context: &TaskContext) -> Result<TaskOutput, TaskFailure> {
@@ -187,13 +190,13 @@ impl<B: Body> StageOf<B> {
         context: &TaskContext,
     ) -> Result<TaskOutput, TaskFailure> {
         let skips = Skips::default();
-        let mut partial = Self::guarded(receipt, None, || self.0.start(0))?;
+        let mut partial = Self::guarded(receipt, None, || self.0.start(context.partitions))?;
         for (input, items) in items {
             let run = ChunkRun::new(context, &skips, (receipt, input), Feed::Gathered(items));
             Self::guarded(receipt, Some(&run), || self.0.fold(&run, &mut partial))?;
             check(&run, receipt, &skips)?;
         }
-        let segments = vec![self.segment(receipt, partial)?];
+        let segments = self.output(receipt, partial, context.partitions)?;
         Ok(TaskOutput { chunks: Vec::new(), segments, skips: skips.into_items() })
     }
 

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use elastic_flow_dataflow::source::{ItemBatches, SourceSpec};
-use elastic_flow_dataflow::{Flow, Single, TypedProgram};
+use elastic_flow_dataflow::{Flow, FlowError, Single, TypedProgram};
 use elastic_flow_receipt::{Audit, StepId};
 
 use super::ClusterHandle;
 use super::connection::{Answer, Connection, EncodedResult, EventSource};
-use crate::Cluster;
 use crate::api::{ApiError, DeadLetterFilter, DeadLetterView, FailureView, StepView, Submission};
+use crate::config::Settings;
+use crate::{Cluster, RunError};
 
 /// Not reached by the first question of each kind after the submission.
 #[derive(Debug)]
@@ -77,5 +78,21 @@ async fn the_result_of_a_completed_step_outlasts_a_master_that_is_away_at_any_qu
     assert_eq!((finished.output, finished.audit.balanced()), (4_950, true));
     let asked: Vec<_> = away.asked.lock().unwrap().iter().copied().collect();
     assert_eq!(asked, ["audit", "dead_letters", "events", "result", "step"]);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn the_error_of_a_failed_step_is_whole_though_its_master_was_away() {
+    let failing = |it: Flow<u64>| it.try_map(|n| if n == 77 { Err(FlowError::retry("no 77")) } else { Ok(n) }).sum();
+    let sum = TypedProgram::new("sum", failing).unwrap();
+    let settings = Settings { max_attempts: 1, chunk_bytes: 80, ..Settings::default() };
+    let cluster = Cluster::local(1).settings(settings).program(sum.clone()).start().await.unwrap();
+    let away = Away { inner: Arc::clone(&cluster.connection), asked: Mutex::default() };
+    let handle = ClusterHandle::new(Arc::new(away));
+    let step = handle.submit(&sum, SourceSpec::Range { start: 0, end: 100 }).await.unwrap();
+    let RunError::Step(error) = step.result().await.unwrap_err() else { panic!("a step's error") };
+    assert_eq!(error.audit.as_ref().map(|it| it.rows.set_aside.receipts), Some(1));
+    assert!(error.failures.iter().any(|it| it.message.contains("no 77")), "{:?}", error.failures);
+    assert!(error.partial.is_some(), "what it had summed up so far");
     cluster.stop().await;
 }

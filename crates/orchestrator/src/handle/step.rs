@@ -5,7 +5,8 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use elastic_flow_dataflow::read_encoded;
+use elastic_flow_dataflow::{OutputError, read_encoded};
+use elastic_flow_queue::OnFailure;
 use elastic_flow_receipt::{Audit, StepId};
 use serde::de::DeserializeOwned;
 
@@ -149,12 +150,12 @@ impl<O> StepHandle<O> {
     }
 
     /// Asks a master that has been reached until it answers.
-    async fn patiently<T>(
-        &self,
-        ask: impl AsyncFn(&dyn Connection, StepId) -> Result<T, ApiError>,
-    ) -> Result<T, ApiError> {
+    async fn patiently<T, A>(&self, ask: impl Fn() -> A) -> Result<T, ApiError>
+    where
+        A: Future<Output = Result<T, ApiError>>,
+    {
         loop {
-            match ask(self.connection.as_ref(), self.step).await {
+            match ask().await {
                 Err(ApiError::Unreached(_)) => tokio::time::sleep(RETURN_PAUSE).await,
                 answer => return answer,
             }
@@ -180,8 +181,8 @@ impl<O> StepHandle<O> {
 }
 
 impl<O: DeserializeOwned + Send + 'static> StepHandle<O> {
-    /// Waits until it has ended, as [`StepHandle::ended`], and gives what came of it. A completed step's master that goes away before it
-    /// has given the result is waited for, too.
+    /// Waits until it has ended, as [`StepHandle::ended`], and gives what came of it. A master that goes away before it
+    /// has told that is waited for, too, unless the step's failure ends it.
     ///
     /// # Errors
     /// [`RunError::Step`] if it did not complete, with the result as far as it came; [`RunError::Output`] if the step's output is of
@@ -192,18 +193,29 @@ impl<O: DeserializeOwned + Send + 'static> StepHandle<O> {
     pub async fn result(&self) -> Result<Finished<O>, RunError<O>> {
         let step = self.ended().await?;
         if !MasterHandle::completed(&step) {
-            // What is missing beside it must not hide why the step failed.
-            let audit = self.audit().await.ok();
-            let failures = self.failures().await.unwrap_or_default();
-            let partial = self.partial().await.ok();
-            return Err(RunError::Step(Box::new(StepError { step, audit, failures, partial })));
+            return Err(RunError::Step(Box::new(self.error_of(step).await)));
         }
         // The master may go away between any two of these, and be started again.
-        let output = self.patiently(async |it, step| it.result(step).await).await?;
+        let output = self.patiently(|| self.connection.result(self.step)).await?;
         let output = read_encoded(&output.bytes)?;
-        let audit = self.patiently(async |it, step| it.audit(step).await).await?;
-        let dead_letters = self.patiently(all_dead_letters).await?;
+        let audit = self.patiently(|| self.connection.audit(self.step)).await?;
+        let dead_letters = self.patiently(|| all_dead_letters(self.connection.as_ref(), self.step)).await?;
         Ok(Finished { output, audit, step, dead_letters })
+    }
+
+    /// What is known of a step that did not complete. What is missing beside it must not hide why it failed.
+    async fn error_of(&self, step: StepView) -> StepError<O> {
+        // A step that ends its master on failure leaves nobody to wait for.
+        let (audit, failures, partial) = if step.on_failure == OnFailure::Terminate {
+            let (audit, failures) = (self.audit().await, self.failures().await);
+            (audit, failures, self.connection.result(self.step).await)
+        } else {
+            let audit = self.patiently(|| self.connection.audit(self.step)).await;
+            let failures = self.patiently(|| self.connection.failures(self.step)).await;
+            (audit, failures, self.patiently(|| self.connection.result(self.step)).await)
+        };
+        let partial = partial.ok().and_then(|it| Partial::of(it).ok());
+        StepError { step, audit: audit.ok(), failures: failures.unwrap_or_default(), partial }
     }
 
     /// The result so far, of a step that runs or has ended, with its share of the receipts.
@@ -214,8 +226,14 @@ impl<O: DeserializeOwned + Send + 'static> StepHandle<O> {
     /// # Cancel safety
     /// Safe to drop.
     pub async fn partial(&self) -> Result<Partial<O>, RunError<O>> {
-        let EncodedResult { bytes, complete, receipts, receipts_conceived } = self.connection.result(self.step).await?;
-        Ok(Partial { output: read_encoded(&bytes)?, complete, receipts, receipts_conceived })
+        Ok(Partial::of(self.connection.result(self.step).await?)?)
+    }
+}
+
+impl<O: DeserializeOwned> Partial<O> {
+    fn of(encoded: EncodedResult) -> Result<Self, OutputError> {
+        let EncodedResult { bytes, complete, receipts, receipts_conceived } = encoded;
+        Ok(Self { output: read_encoded(&bytes)?, complete, receipts, receipts_conceived })
     }
 }
 

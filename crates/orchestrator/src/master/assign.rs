@@ -121,7 +121,7 @@ impl MasterCore {
         if run.opening == Opening::Asked || run.ending.is_some() || run.pending_count() == 0 {
             return;
         }
-        if run.is_partitioned && run.exchange.is_none() {
+        if run.is_partitioned() && run.exchange.is_none() {
             return;
         }
         self.distribute_on_servers(now, out);

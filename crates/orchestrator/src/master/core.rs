@@ -364,7 +364,7 @@ impl MasterCore {
                 let began = run.build.replace(self.build).filter(|it| !fresh && *it != self.build);
                 let same_plan = run.plan == opened.plan;
                 run.plan = opened.plan;
-                run.is_partitioned = opened.is_partitioned;
+                run.exchanged_stages = opened.exchanged_stages;
                 run.source = opened.source;
                 run.cut_earlier = opened.cut_earlier;
                 run.earlier = opened.earlier;
@@ -550,7 +550,7 @@ impl MasterCore {
         }
         let run = self.run.take();
         // Of an exchange a worker may have something that was never given a task of it since it was told.
-        let exchanged = run.as_ref().is_some_and(|it| it.is_partitioned);
+        let exchanged = run.as_ref().is_some_and(|it| it.is_partitioned());
         out.extend(run.and_then(|it| it.end).map(Effect::Observe));
         self.sources.remove(&step);
         for (id, node) in &mut self.nodes.by_id {

@@ -37,8 +37,8 @@ pub struct Joined {
 pub struct Opened {
     /// Digest of the plan.
     pub plan: u64,
-    /// Whether its first stage is split by key and exchanged between the workers.
-    pub is_partitioned: bool,
+    /// Its stages behind exchanges, which run on workers.
+    pub exchanged_stages: u16,
     /// The parts of the source.
     pub parts: Vec<SourcePart>,
     /// Chunks of the step that it replays and that did not get into its result, with their old receipts.

@@ -3,7 +3,8 @@
 //! ```text
 //! tasks of the source ─ parcels ─> owners, who merge        the master: sums alone
 //!        all done: every chunk accepted ──> Partition, to each owner, with the sum that it has to have
-//!        all partitions done ──> every record into the journal, then one that says that they count
+//!        all partitions of the stage done ──> those of the next stage, for which they have given parcels
+//!        all partitions of the last stage done ──> every record into the journal, then one that says that they count
 //! ```
 //!
 //! Until that record is in the journal, nothing of the exchange counts: its chunks are accepted, and not final. Results are
@@ -18,7 +19,8 @@ use elastic_flow_clock::Mono;
 use elastic_flow_queue::StepErrorKind;
 use elastic_flow_receipt::{Attempt, NodeId, ReceiptId, StageId, Station};
 use elastic_flow_wire::message::{
-    ExchangeNotice, Message, Outcome, PartitionAssignment, PartitionOwner, PartitionSum, PeerUnreached, TaskResult,
+    ExchangeNotice, Message, Outcome, PartitionAssignment, PartitionId, PartitionOwner, PartitionSum, PeerUnreached,
+    TaskResult,
 };
 
 use super::accept::note_reads;
@@ -30,8 +32,6 @@ use super::run::{Doing, Opening, Run};
 use crate::api::FailureView;
 use crate::journal::{DoneRecord, ExchangedRecord, Record};
 
-/// The stage behind the exchange.
-const PARTITIONED_STAGE: StageId = StageId(1);
 /// Partitions that there are at least: as many on one machine as on a few, so that their results come in the same order.
 const PARTITIONS_MIN: u32 = 16;
 /// Partitions that there are at most.
@@ -44,8 +44,8 @@ const GENERATIONS_MAX: u32 = 16;
 pub(crate) enum Phase {
     /// Tasks of the source give parcels.
     Giving,
-    /// All is given; the owners work on their partitions.
-    Working,
+    /// All is given to this stage; the owners work on its partitions.
+    Working(StageId),
     /// All is here, and on its way into the journal.
     Committing,
 }
@@ -60,14 +60,18 @@ struct OpenPartition {
     sent_at: Option<Mono>,
 }
 
-/// The exchange of the running step.
+/// The exchanges of the running step, of which each is behind one stage and before another: they begin and count together.
 #[derive(Debug)]
 pub(crate) struct Exchange {
     pub(crate) generation: u32,
     pub(crate) phase: Phase,
     owners: Vec<PartitionOwner>,
+    /// How many stages there are behind exchanges.
+    stages: u16,
+    /// How many partitions each of them has.
+    partitions: u32,
     /// What each partition has been given.
-    sums: Vec<PartitionSum>,
+    sums: BTreeMap<PartitionId, PartitionSum>,
     /// Who has been told of it, and may have given something; whether that came through, as far as is known.
     told: BTreeMap<NodeId, bool>,
     /// Results that count together, once all are there.
@@ -84,7 +88,7 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    fn begin(generation: u32, nodes: &Nodes) -> Option<Self> {
+    fn begin(generation: u32, stages: u16, nodes: &Nodes) -> Option<Self> {
         let able = |it: &&Node| it.takes_work() && it.announced;
         let mut able: Vec<&Node> = nodes.by_id.values().filter(able).collect();
         // One that nobody can reach owns nothing, unless it is alone.
@@ -119,7 +123,9 @@ impl Exchange {
             generation,
             phase: Phase::Giving,
             owners,
-            sums: vec![PartitionSum::default(); partitions as usize],
+            stages,
+            partitions,
+            sums: BTreeMap::new(),
             told: BTreeMap::new(),
             held: Vec::new(),
             counted: BTreeSet::new(),
@@ -135,23 +141,18 @@ impl Exchange {
         self.open.len()
     }
 
-    fn partitions(&self) -> u32 {
-        u32::try_from(self.sums.len()).unwrap_or(u32::MAX)
-    }
-
     /// Whether it cannot go on without this worker.
     fn needs(&self, node: NodeId) -> bool {
         self.phase != Phase::Committing
             && (self.told.contains_key(&node) || self.owners.iter().any(|it| it.node == node))
     }
 
-    /// Adds what a task gave. False if it names a partition that there is not.
-    fn add(&mut self, sums: &[(u32, PartitionSum)]) -> bool {
-        let known = sums.iter().all(|(partition, _)| *partition < self.partitions());
-        for (partition, sum) in sums.iter().filter(|_| known) {
-            if let Some(whole) = self.sums.get_mut(*partition as usize) {
-                whole.add(sum);
-            }
+    /// Adds what a task, or a partition, of stage `from` gave. False if it names a partition that does not come behind it.
+    fn add(&mut self, from: StageId, sums: &[(PartitionId, PartitionSum)]) -> bool {
+        let known = |id: &PartitionId| id.stage > from && id.stage.0 <= self.stages && id.number < self.partitions;
+        let known = sums.iter().all(|(id, _)| known(id));
+        for (id, sum) in sums.iter().filter(|_| known) {
+            self.sums.entry(*id).or_default().add(sum);
         }
         known
     }
@@ -161,7 +162,7 @@ impl MasterCore {
     /// Begins the exchange of a step that has one, as soon as there is a worker.
     pub(super) fn begin_exchange(&mut self, now: Mono, out: &mut Vec<Effect>) {
         let Some(run) = self.run.as_mut() else { return };
-        if !run.is_partitioned
+        if run.exchanged_stages == 0
             || run.exchange.is_some()
             || run.opening == Opening::Asked
             || run.ending.is_some()
@@ -171,7 +172,7 @@ impl MasterCore {
             return;
         }
         let generation = run.generations.saturating_add(1);
-        if let Some(exchange) = Exchange::begin(generation, &self.nodes) {
+        if let Some(exchange) = Exchange::begin(generation, run.exchanged_stages, &self.nodes) {
             run.generations = generation;
             let owners: Vec<NodeId> = exchange.owners.iter().map(|it| it.node).collect();
             run.exchange = Some(exchange);
@@ -205,9 +206,9 @@ impl MasterCore {
         let Some(run) = self.run.as_mut() else { return 0 };
         let Some(exchange) = run.exchange.as_mut() else { return 0 };
         if exchange.told.insert(node, true) != Some(true) {
-            let (generation, partitions) = (exchange.generation, exchange.partitions());
+            let Exchange { generation, stages, partitions, .. } = *exchange;
             let owners = exchange.owners.clone();
-            let notice = ExchangeNotice { step: run.step, epoch, generation, partitions, owners };
+            let notice = ExchangeNotice { step: run.step, epoch, generation, stages, partitions, owners };
             out.push(Effect::Send(node, Message::Exchange(notice)));
         }
         exchange.generation
@@ -242,7 +243,7 @@ impl MasterCore {
             }
             return;
         };
-        if !exchange.add(&sums) {
+        if !exchange.add(result.stage, &sums) {
             let message = format!("{} named a partition that there is not", self.nodes.name(node));
             self.fail(result.step, Cause::new(StepErrorKind::Bug, message));
             return;
@@ -303,7 +304,7 @@ impl MasterCore {
             }
             Outcome::Failed { item, message, log_tail, .. } => {
                 let at = item.map(|it| format!(" at item {it}")).unwrap_or_default();
-                let text = format!("partition {} on {worker}{at}: {message}", receipt.partition);
+                let text = format!("{} on {worker}{at}: {message}", PartitionId::of(&receipt));
                 let view = FailureView {
                     receipt: None,
                     item,
@@ -320,9 +321,17 @@ impl MasterCore {
             Outcome::NotHere { message, .. } => {
                 self.restart_exchange(&format!("{worker}: {message}"), out);
             }
+            // It was for another exchange.
+            Outcome::Exchanged { sums, .. } => {
+                let exchange = self.run.as_mut().and_then(|it| it.exchange.as_mut());
+                if !exchange.is_none_or(|it| it.add(result.stage, &sums)) {
+                    let message = format!("{worker} named a partition that there is not");
+                    self.fail(result.step, Cause::new(StepErrorKind::Bug, message));
+                }
+            }
             // It stopped, since its grace was over: it leaves, and what it has goes with it.
-            Outcome::HandedBack | Outcome::Exchanged { .. } => {
-                self.restart_exchange(&format!("{worker} gave partition {} back", receipt.partition), out);
+            Outcome::HandedBack => {
+                self.restart_exchange(&format!("{worker} gave {} back", PartitionId::of(&receipt)), out);
             }
         }
     }
@@ -347,28 +356,33 @@ impl MasterCore {
             self.drop_exchange(false, out);
             return;
         }
-        match exchange.phase {
-            Phase::Giving if all_given => self.work_on_partitions(now, out),
-            Phase::Working if exchange.open.is_empty() => self.commit_exchange(out),
-            Phase::Giving | Phase::Working | Phase::Committing => {}
+        let next = match exchange.phase {
+            Phase::Giving if all_given => 1,
+            Phase::Working(stage) if exchange.open.is_empty() => stage.0.saturating_add(1),
+            Phase::Giving | Phase::Working(_) | Phase::Committing => return,
+        };
+        // A stage of which no partition got anything has nothing to do.
+        let of = |stage: u16| exchange.sums.range(PartitionId { stage: StageId(stage), number: 0 }..).next();
+        match of(next).map(|(id, _)| id.stage) {
+            Some(stage) => self.work_on_partitions(stage, now, out),
+            None => self.commit_exchange(out),
         }
     }
 
-    fn work_on_partitions(&mut self, now: Mono, out: &mut Vec<Effect>) {
+    fn work_on_partitions(&mut self, stage: StageId, now: Mono, out: &mut Vec<Effect>) {
         let Some(run) = self.run.as_mut() else { return };
         let (step, wall) = (run.step, self.wall);
         let Some(exchange) = run.exchange.as_mut() else { return };
-        exchange.phase = Phase::Working;
+        exchange.phase = Phase::Working(stage);
         for owner in &exchange.owners {
             for partition in &owner.partitions {
-                let sum = exchange.sums.get(*partition as usize).copied().unwrap_or_default();
-                if sum.parcels == 0 {
+                let Some(sum) = exchange.sums.get(&PartitionId { stage, number: *partition }).copied() else {
                     continue;
-                }
+                };
                 self.attempts = self.attempts.saturating_add(1);
                 let attempt = Attempt { epoch: self.epoch, number: self.attempts };
                 let sequence = u64::from(*partition);
-                let receipt = ReceiptId::conceive(step, PARTITIONED_STAGE, 0, *partition, sequence, wall, sum.rows);
+                let receipt = ReceiptId::conceive(step, stage, 0, *partition, sequence, wall, sum.rows);
                 exchange.open.insert(attempt, OpenPartition { receipt, owner: owner.node, sum, sent_at: None });
             }
         }
@@ -518,6 +532,11 @@ impl MasterCore {
 }
 
 impl Run {
+    /// Whether what its tasks give is exchanged between the workers.
+    pub(super) const fn is_partitioned(&self) -> bool {
+        self.exchanged_stages > 0
+    }
+
     /// Whether the source is cut, and each of its chunks accepted or set aside: nothing more is given.
     fn all_given(&self) -> bool {
         self.exhausted

@@ -26,7 +26,7 @@ impl MasterCore {
             return;
         }
         // What an exchange gave went with the link, and comes to nothing: a master that begins one anew does not wait for it.
-        let Some(run) = self.run.as_mut().filter(|it| !it.finishing && !it.is_partitioned) else { return };
+        let Some(run) = self.run.as_mut().filter(|it| !it.finishing && !it.is_partitioned()) else { return };
         let step = run.step;
         for task in tasks.iter().filter(|it| it.step == step && !it.receipts.is_empty()) {
             let idle = |it: &ReceiptId| {

@@ -80,7 +80,7 @@ impl Bench {
                         missing: false,
                     };
                     let opened = Opened {
-                        is_partitioned: false,
+                        exchanged_stages: 0,
                         plan: 1,
                         parts: vec![part],
                         replays: Vec::new(),

@@ -192,8 +192,8 @@ pub(crate) struct Run {
     pub(crate) names: BTreeMap<NodeId, String>,
     /// The last failures, oldest first, at most [`FAILURES_KEPT`].
     pub(crate) failures: Vec<FailureView>,
-    /// Whether its first stage is split by key and exchanged.
-    pub(crate) is_partitioned: bool,
+    /// Its stages behind exchanges; none where what its tasks give goes to the master.
+    pub(crate) exchanged_stages: u16,
     /// The exchange that is at work.
     pub(crate) exchange: Option<Exchange>,
     /// Before this, after a restart, no exchange begins: workers come back one by one, and the first is not to own everything.
@@ -264,7 +264,7 @@ impl Run {
             source: Bytes::new(),
             cut_earlier: Vec::new(),
             failures: Vec::new(),
-            is_partitioned: false,
+            exchanged_stages: 0,
             exchange: None,
             settles_until: Mono::ZERO,
             generations: 0,
@@ -323,7 +323,7 @@ impl Run {
         let waited_until = std::mem::replace(&mut chunk.until, until);
         let bytes = chunk.cut.bytes;
         // What an exchange has been given waits for all the rest: it does not keep the rest from being cut.
-        if self.is_partitioned && self.chunk(sequence).is_some_and(Chunk::carries) {
+        if self.is_partitioned() && self.chunk(sequence).is_some_and(Chunk::carries) {
             let held = self.chunk(sequence).map_or(0, |it| it.cut.payload.body.len() as u64);
             if doing == Doing::Accepted {
                 self.shipped_bytes = self.shipped_bytes.saturating_sub(held);

@@ -106,7 +106,7 @@ impl Bench {
             vec![part("a.log", None, false)]
         };
         let opened = Opened {
-            is_partitioned: false,
+            exchanged_stages: 0,
             plan: 1,
             parts,
             replays: Vec::new(),

@@ -148,7 +148,7 @@ fn opened() -> Opened {
         missing: false,
     };
     Opened {
-        is_partitioned: false,
+        exchanged_stages: 0,
         plan: 1,
         parts: vec![part],
         replays: Vec::new(),

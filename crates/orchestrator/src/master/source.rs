@@ -192,7 +192,7 @@ impl Source {
         let mut aggregator = (prepared.aggregator)();
         let mut opened = Opened {
             plan: prepared.plan.digest(),
-            is_partitioned: prepared.partitioned.is_some(),
+            exchanged_stages: u16::try_from(prepared.partitioned.len()).unwrap_or(u16::MAX),
             parts: Vec::new(),
             replays: Vec::new(),
             cuts: true,

@@ -142,7 +142,7 @@ impl MasterCore {
         if let Some(partitions) = run.exchange.as_ref().map(Exchange::at_work).filter(|it| *it > 0) {
             return Some(format!("{partitions} partitions, which their owners work on"));
         }
-        if run.is_partitioned && run.exchange.is_none() && run.pending_count() > 0 {
+        if run.is_partitioned() && run.exchange.is_none() && run.pending_count() > 0 {
             return Some("a worker to own its partitions".to_owned());
         }
         if run.accepted > 0 || run.conceived > 0 {

@@ -11,7 +11,7 @@ use elastic_flow_dataflow::seam::{Partition, PartitionedStage, Stage, TaskContex
 use elastic_flow_dataflow::source::{DataRoots, OpenFailure};
 use elastic_flow_receipt::{Attempt, ReceiptId};
 use elastic_flow_wire::message::{
-    Assignment, FailureKind, Outcome, PartitionAssignment, PartitionSum, Segment, TaskResult,
+    Assignment, FailureKind, Outcome, PartitionAssignment, PartitionId, PartitionSum, Segment, TaskResult,
 };
 use tokio::sync::mpsc;
 
@@ -25,8 +25,8 @@ enum Job {
     /// A task of the stage that reads the source.
     Task { assignment: Assignment, stage: Option<Arc<dyn Stage>>, context: TaskContext },
     /// To take parcels into a partition.
-    Merge { exchange: ExchangeId, partition: u32, segments: Vec<Segment>, stage: Arc<dyn PartitionedStage> },
-    /// To run the stage behind the exchange over a partition.
+    Merge { exchange: ExchangeId, partition: PartitionId, segments: Vec<Segment>, stage: Arc<dyn PartitionedStage> },
+    /// To run its stage over a partition.
     Finish {
         exchange: ExchangeId,
         assignment: PartitionAssignment,
@@ -41,14 +41,14 @@ pub(super) enum Done {
     /// A task, or a partition.
     Task(TaskResult),
     /// It has taken parcels into a partition.
-    Merged { exchange: ExchangeId, partition: u32, merged: PartitionSum, failed: Option<String> },
+    Merged { exchange: ExchangeId, partition: PartitionId, merged: PartitionSum, failed: Option<String> },
 }
 
 /// The partitions of the exchange that is at work, as far as they are merged.
 #[derive(Default)]
 struct Partitions {
     exchange: Option<ExchangeId>,
-    merged: BTreeMap<u32, Merged>,
+    merged: BTreeMap<PartitionId, Merged>,
 }
 
 /// A partition, with what is merged into it.
@@ -56,7 +56,7 @@ type Merged = (PartitionSum, Box<dyn Partition>);
 
 impl Partitions {
     /// Takes a partition out, for the one thread that works on it.
-    fn take(&mut self, exchange: ExchangeId, partition: u32) -> Option<Merged> {
+    fn take(&mut self, exchange: ExchangeId, partition: PartitionId) -> Option<Merged> {
         if self.exchange < Some(exchange) {
             self.merged.clear();
             self.exchange = Some(exchange);
@@ -66,7 +66,7 @@ impl Partitions {
     }
 
     /// Puts it back, if it is still wanted.
-    fn put(&mut self, exchange: ExchangeId, partition: u32, merged: Merged) {
+    fn put(&mut self, exchange: ExchangeId, partition: PartitionId, merged: Merged) {
         if self.exchange == Some(exchange) {
             self.merged.insert(partition, merged);
         }
@@ -118,7 +118,7 @@ pub(super) fn locked(board: &Board) -> std::sync::MutexGuard<'_, Workplace> {
 
 impl std::fmt::Debug for Partitions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let merged: Vec<&u32> = self.merged.keys().collect();
+        let merged: Vec<&PartitionId> = self.merged.keys().collect();
         f.debug_struct("Partitions").field("exchange", &self.exchange).field("merged", &merged).finish()
     }
 }
@@ -192,22 +192,22 @@ impl Compute {
     pub(super) fn merge(
         &self,
         exchange: ExchangeId,
-        partition: u32,
+        partition: PartitionId,
         segments: Vec<Segment>,
         stage: Arc<dyn PartitionedStage>,
     ) {
         self.push(Job::Merge { exchange, partition, segments, stage });
     }
 
-    /// Hands a partition that is complete to the next free thread.
+    /// Hands a partition that is complete to the next free thread; its output is split into so many partitions, if any.
     pub(super) fn finish(
         &self,
-        exchange: ExchangeId,
+        (exchange, partitions): (ExchangeId, u32),
         assignment: PartitionAssignment,
         stage: Arc<dyn PartitionedStage>,
         now: Mono,
     ) {
-        let context = self.begin(assignment.attempt, now);
+        let context = TaskContext { partitions, ..self.begin(assignment.attempt, now) };
         self.push(Job::Finish { exchange, assignment, stage, context });
     }
 
@@ -263,7 +263,7 @@ impl Shop {
                 }
                 Ok(Job::Finish { exchange, assignment, stage, context }) => {
                     let receipt = assignment.receipt;
-                    let (merged, partition) = self.take(exchange, receipt.partition, stage.as_ref());
+                    let (merged, partition) = self.take(exchange, PartitionId::of(&receipt), stage.as_ref());
                     let outcome = self.timed(context.attempt, || match merged == assignment.sum {
                         true => partition.finish(receipt, &context),
                         false => Err(not_merged(receipt, &merged, &assignment.sum)),
@@ -294,12 +294,18 @@ impl Shop {
         outcome
     }
 
-    fn take(&self, exchange: ExchangeId, partition: u32, stage: &dyn PartitionedStage) -> Merged {
+    fn take(&self, exchange: ExchangeId, partition: PartitionId, stage: &dyn PartitionedStage) -> Merged {
         let merged = self.partitions.lock().unwrap_or_else(PoisonError::into_inner).take(exchange, partition);
         merged.unwrap_or_else(|| (PartitionSum::default(), stage.begin()))
     }
 
-    fn merge(&self, exchange: ExchangeId, partition: u32, segments: &[Segment], stage: &dyn PartitionedStage) -> Done {
+    fn merge(
+        &self,
+        exchange: ExchangeId,
+        partition: PartitionId,
+        segments: &[Segment],
+        stage: &dyn PartitionedStage,
+    ) -> Done {
         let (mut all, mut merging) = self.take(exchange, partition, stage);
         let (mut merged, mut failed) = (PartitionSum::default(), None);
         for segment in segments {
@@ -308,7 +314,7 @@ impl Shop {
                     TaskFailure::Failed { message, .. } | TaskFailure::NotHere { message, .. } => message,
                     TaskFailure::Stopped => "it was stopped".to_owned(),
                 };
-                failed = Some(format!("partition {partition} cannot be merged: {message}"));
+                failed = Some(format!("{partition} cannot be merged: {message}"));
                 break;
             }
             merged.add(&PartitionSum::of(segment));
@@ -340,7 +346,7 @@ impl Shop {
 
 /// What a thread has of a partition is not what the deciding code counts: it is not worked on.
 fn not_merged(receipt: ReceiptId, merged: &PartitionSum, wanted: &PartitionSum) -> TaskFailure {
-    let message = format!("partition {} has {merged:?} merged, of {wanted:?}", receipt.partition);
+    let message = format!("{} has {merged:?} merged, of {wanted:?}", PartitionId::of(&receipt));
     TaskFailure::NotHere { receipts: vec![receipt], message }
 }
 

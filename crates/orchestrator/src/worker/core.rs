@@ -6,8 +6,8 @@ use std::time::Duration;
 use elastic_flow_clock::Mono;
 use elastic_flow_receipt::{Attempt, NodeId, ReceiptId, StepId};
 use elastic_flow_wire::message::{
-    Assignment, FailureKind, Found, HeldTask, Look, Message, Outcome, Parcels, PartitionAssignment, PartitionSum,
-    Segment, SkippedItem, StepNotice, TaskResult, digest,
+    Assignment, FailureKind, Found, HeldTask, Look, Message, Outcome, Parcels, PartitionAssignment, PartitionId,
+    PartitionSum, Segment, SkippedItem, StepNotice, TaskResult, digest,
 };
 
 use super::exchange::{Exchange, ExchangeId, bytes_of};
@@ -32,7 +32,7 @@ pub enum Event {
         /// The exchange.
         exchange: ExchangeId,
         /// The partition.
-        partition: u32,
+        partition: PartitionId,
         /// What was merged.
         merged: PartitionSum,
         /// Why it failed, if it did.
@@ -64,12 +64,13 @@ pub enum Effect {
         /// The exchange.
         exchange: ExchangeId,
         /// The partition.
-        partition: u32,
+        partition: PartitionId,
         /// What is to be merged.
         segments: Vec<Segment>,
     },
-    /// Run the stage behind the exchange over a partition that is complete, on a free compute thread.
-    FinishPartition(ExchangeId, PartitionAssignment),
+    /// Run its stage over a partition that is complete, on a free compute thread. Its output, where it is for another exchange, is
+    /// split into so many partitions.
+    FinishPartition(ExchangeId, PartitionAssignment, u32),
     /// Let go of what was merged of an exchange.
     DropPartitions(ExchangeId),
     /// Connect to another worker, for as long as it takes.
@@ -554,7 +555,7 @@ mod tests {
             Effect::Start(it, 0) => format!("start {}", it.attempt.number),
             Effect::Start(it, partitions) => format!("start {} into {partitions}", it.attempt.number),
             Effect::Merge { partition, segments, .. } => format!("merge {} into {partition}", segments.len()),
-            Effect::FinishPartition(_, it) => format!("finish {}", it.receipt.partition),
+            Effect::FinishPartition(_, it, _) => format!("finish {}", it.receipt.partition),
             Effect::DropPartitions(_) => "drop".to_owned(),
             Effect::Connect { node, .. } => format!("connect {}", node.0),
             Effect::Disconnect(node) => format!("disconnect {}", node.0),

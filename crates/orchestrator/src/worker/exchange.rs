@@ -10,7 +10,8 @@ use std::time::Duration;
 use elastic_flow_clock::Mono;
 use elastic_flow_receipt::{Attempt, NodeId, StepId};
 use elastic_flow_wire::message::{
-    ExchangeNotice, Message, Parcels, ParcelsTaken, PartitionAssignment, PartitionSum, PeerUnreached, Segment,
+    ExchangeNotice, Message, Parcels, ParcelsTaken, PartitionAssignment, PartitionId, PartitionSum, PeerUnreached,
+    Segment,
 };
 
 use super::core::Effect;
@@ -76,7 +77,7 @@ struct Owned {
 #[derive(Debug)]
 pub(super) enum Ready {
     /// Merge these.
-    Merge(u32, Vec<Segment>),
+    Merge(PartitionId, Vec<Segment>),
     /// Work on it: all is merged.
     Finish(PartitionAssignment),
     /// It cannot be worked on: merging has failed.
@@ -85,15 +86,19 @@ pub(super) enum Ready {
     Differs(PartitionAssignment, String),
 }
 
-/// An exchange, on one worker.
+/// The exchanges of a step, on one worker: one behind each stage but the last.
 #[derive(Debug)]
 pub(super) struct Exchange {
     pub(super) id: ExchangeId,
+    /// How many stages there are behind exchanges, and how many partitions each has.
+    stages: u16,
     pub(super) partitions: u32,
     me: Option<NodeId>,
     owner_of: BTreeMap<u32, NodeId>,
     owners: BTreeMap<NodeId, Owner>,
-    owned: BTreeMap<u32, Owned>,
+    /// The numbers of the partitions that are owned here, of all stages, and what has come of them.
+    mine: BTreeSet<u32>,
+    owned: BTreeMap<PartitionId, Owned>,
     /// The attempts whose parcels have come.
     seen: BTreeSet<Attempt>,
     /// Of whom they came, and how many segments of each are not merged yet.
@@ -112,10 +117,12 @@ impl Exchange {
         let id = id_of(&notice);
         let mut exchange = Self {
             id,
+            stages: notice.stages,
             partitions: notice.partitions,
             me: None,
             owner_of: BTreeMap::new(),
             owners: BTreeMap::new(),
+            mine: BTreeSet::new(),
             owned: BTreeMap::new(),
             seen: BTreeSet::new(),
             unmerged: BTreeMap::new(),
@@ -125,7 +132,7 @@ impl Exchange {
             exchange.owner_of.extend(owner.partitions.iter().map(|it| (*it, owner.node)));
             if owner.node == me {
                 exchange.me = Some(me);
-                exchange.owned = owner.partitions.iter().map(|it| (*it, Owned::default())).collect();
+                exchange.mine.extend(owner.partitions);
                 continue;
             }
             out.push(Effect::Connect { node: owner.node, address: owner.address.clone() });
@@ -165,14 +172,14 @@ impl Exchange {
         self.waiting_bytes
     }
 
-    /// What a task has given: to its owners, this worker perhaps among them. Gives the sums, by partition.
+    /// What a task, or a partition, has given: to its owners, this worker perhaps among them. Gives the sums, by partition.
     pub(super) fn give(
         &mut self,
         attempt: Attempt,
         segments: Vec<Segment>,
         out: &mut Vec<Effect>,
-    ) -> Vec<(u32, PartitionSum)> {
-        let sums = segments.iter().map(|it| (it.receipt.partition, PartitionSum::of(it))).collect();
+    ) -> Vec<(PartitionId, PartitionSum)> {
+        let sums = segments.iter().map(|it| (PartitionId::of(&it.receipt), PartitionSum::of(it))).collect();
         let mut by_owner = BTreeMap::<NodeId, Vec<Segment>>::new();
         for segment in segments {
             if let Some(owner) = self.owner_of.get(&segment.receipt.partition) {
@@ -207,7 +214,7 @@ impl Exchange {
         }
         let mut taken = 0;
         for segment in parcels.segments {
-            if let Some(owned) = self.owned.get_mut(&segment.receipt.partition) {
+            if let Some(owned) = self.owned(PartitionId::of(&segment.receipt)) {
                 owned.waiting.push((attempt, segment));
                 taken += 1;
             }
@@ -217,6 +224,12 @@ impl Exchange {
         } else {
             self.unmerged.insert(attempt, (from, taken));
         }
+    }
+
+    /// What has come of a partition, if it is owned here.
+    fn owned(&mut self, id: PartitionId) -> Option<&mut Owned> {
+        let is_mine = (1..=self.stages).contains(&id.stage.0) && self.mine.contains(&id.number);
+        is_mine.then(|| self.owned.entry(id).or_default())
     }
 
     fn acknowledge(&self, to: NodeId, attempt: Attempt, out: &mut Vec<Effect>) {
@@ -292,7 +305,7 @@ impl Exchange {
 
     /// All of a partition has been given. It is told again where that may have been lost: it counts once.
     pub(super) fn want(&mut self, assignment: PartitionAssignment) {
-        let owned = self.owned.get_mut(&assignment.receipt.partition).filter(|it| !it.is_done);
+        let owned = self.owned(PartitionId::of(&assignment.receipt)).filter(|it| !it.is_done);
         if let Some(owned) = owned {
             owned.wanted.get_or_insert(assignment);
         }
@@ -301,7 +314,7 @@ impl Exchange {
     /// A compute thread has merged what it was given.
     pub(super) fn on_merged(
         &mut self,
-        partition: u32,
+        partition: PartitionId,
         merged: PartitionSum,
         failed: Option<String>,
         out: &mut Vec<Effect>,
@@ -328,6 +341,8 @@ impl Exchange {
 
     /// The next partition that something can be done for, marked as at work where a compute thread does it.
     pub(super) fn next_ready(&mut self) -> Option<Ready> {
+        // What is worked on for another exchange would add to what waits already.
+        let last = if self.is_full() { self.stages } else { 1 };
         for (partition, owned) in &mut self.owned {
             if owned.is_at_work {
                 continue;
@@ -346,17 +361,15 @@ impl Exchange {
                 owned.merging = attempts;
                 return Some(Ready::Merge(*partition, segments));
             }
-            let Some(wanted) = &owned.wanted else { continue };
+            let Some(wanted) = owned.wanted.as_ref().filter(|_| partition.stage.0 >= last) else { continue };
             if wanted.sum == owned.merged {
                 owned.is_done = true;
                 return owned.wanted.take().map(Ready::Finish);
             }
             // What is still under way comes; more, or other, than was given does not go away.
             if owned.merged.parcels >= wanted.sum.parcels {
-                let message = format!(
-                    "partition {partition} has {:?} where the tasks that count gave {:?}",
-                    owned.merged, wanted.sum
-                );
+                let message =
+                    format!("{partition} has {:?} where the tasks that count gave {:?}", owned.merged, wanted.sum);
                 owned.is_done = true;
                 return owned.wanted.take().map(|it| Ready::Differs(it, message));
             }

@@ -6,12 +6,13 @@ use bytes::Bytes;
 use elastic_flow_clock::Mono;
 use elastic_flow_receipt::{Attempt, NodeId, ReceiptId, StageId, StepId};
 use elastic_flow_wire::message::{
-    Assignment, ExchangeNotice, Message, Outcome, Parcels, ParcelsTaken, PartitionAssignment, PartitionOwner,
-    PartitionSum, Payload, PayloadKind, Segment, StepNotice, TaskChunk, digest,
+    Assignment, ExchangeNotice, Message, Outcome, Parcels, ParcelsTaken, PartitionAssignment, PartitionId,
+    PartitionOwner, PartitionSum, Payload, PayloadKind, Segment, StepNotice, TaskChunk, digest,
 };
 
 use super::core::{Effect, Event, WorkerCore, answer};
 use super::exchange::{ExchangeId, REACH_WITHIN};
+use super::partitions::answer_partition;
 
 const STEP: StepId = StepId(1);
 const ME: NodeId = NodeId(1);
@@ -26,7 +27,12 @@ fn receipt(stage: u16, partition: u32, sequence: u64) -> ReceiptId {
 }
 
 fn segment(partition: u32, body: &'static [u8]) -> Segment {
-    Segment { receipt: receipt(0, partition, 0), rows: 1, digest: digest(body), body: Bytes::from_static(body) }
+    Segment { receipt: receipt(1, partition, 0), rows: 1, digest: digest(body), body: Bytes::from_static(body) }
+}
+
+/// Of the first stage behind an exchange.
+fn part(number: u32) -> PartitionId {
+    PartitionId { stage: StageId(1), number }
 }
 
 fn assignment(number: u64, generation: u32) -> Assignment {
@@ -44,7 +50,14 @@ fn exchange(generation: u32) -> Event {
         partitions: vec![partition],
     };
     let owners = vec![owner(ME, 0), owner(OTHER, 1)];
-    Event::Message(Message::Exchange(ExchangeNotice { step: STEP, epoch: 1, generation, partitions: 2, owners }))
+    Event::Message(Message::Exchange(ExchangeNotice {
+        step: STEP,
+        epoch: 1,
+        generation,
+        stages: 2,
+        partitions: 2,
+        owners,
+    }))
 }
 
 fn parcels(number: u64, generation: u32, body: &'static [u8]) -> Event {
@@ -57,7 +70,7 @@ fn merged(generation: u32, bodies: &[&'static [u8]]) -> Event {
     let mut merged = PartitionSum::default();
     bodies.iter().for_each(|body| merged.add(&PartitionSum::of(&segment(0, body))));
     let exchange = ExchangeId { step: STEP, epoch: 1, generation };
-    Event::Merged { exchange, partition: 0, merged, failed: None }
+    Event::Merged { exchange, partition: part(0), merged, failed: None }
 }
 
 fn partition(number: u64, bodies: &[&'static [u8]]) -> Event {
@@ -77,8 +90,8 @@ fn done(number: u64) -> Event {
 fn shown(effect: &Effect) -> String {
     match effect {
         Effect::Start(it, partitions) => format!("start {} into {partitions}", it.attempt.number),
-        Effect::Merge { partition, segments, .. } => format!("merge {} into {partition}", segments.len()),
-        Effect::FinishPartition(_, it) => format!("finish {}", it.receipt.partition),
+        Effect::Merge { partition, segments, .. } => format!("merge {} into {}", segments.len(), partition.number),
+        Effect::FinishPartition(_, it, _) => format!("finish {}", it.receipt.partition),
         Effect::DropPartitions(it) => format!("drop {}", it.generation),
         Effect::Connect { node, address } => format!("connect {} at {address}", node.0),
         Effect::Disconnect(node) => format!("disconnect {}", node.0),
@@ -139,7 +152,7 @@ fn what_a_task_gives_goes_to_the_owners_and_sums_to_the_master() {
     assert!(bench.on(Event::PeerUp(OTHER)).is_empty());
     let effects = bench.on(done(1));
     assert_eq!(effects[..2], ["give 2 #1", "merge 1 into 0"]);
-    let sums = [(0, PartitionSum::of(&segment(0, b"mine"))), (1, PartitionSum::of(&segment(1, b"yours")))];
+    let sums = [(part(0), PartitionSum::of(&segment(0, b"mine"))), (part(1), PartitionSum::of(&segment(1, b"yours")))];
     assert_eq!(effects[2..], [format!("exchanged 1 {sums:?}")]);
 }
 
@@ -190,7 +203,7 @@ fn a_partition_that_has_other_parcels_than_count_is_given_back() {
     bench.on(parcels(7, 1, b"a"));
     bench.on(merged(1, &[b"a"]));
     let effects = bench.on(partition(9, &[b"b"]));
-    assert!(effects[0].starts_with("differs 9: partition 0 has "), "{effects:?}");
+    assert!(effects[0].starts_with("differs 9: partition 0 of stage 1 has "), "{effects:?}");
 }
 
 #[test]
@@ -279,4 +292,31 @@ fn a_partition_that_is_told_twice_is_worked_on_once() {
     bench.on(merged(1, &[b"a"]));
     assert_eq!(bench.on(partition(9, &[b"a"])), ["finish 0"]);
     assert!(bench.on(partition(9, &[b"a"])).is_empty(), "though a thread is free");
+}
+
+#[test]
+fn what_a_partition_gives_for_the_next_exchange_goes_to_its_owners_and_the_last_stage_to_the_master() {
+    let mut bench = Bench::new(1);
+    bench.on(Event::PeerUp(OTHER));
+    bench.on(parcels(1, 1, b"a"));
+    bench.on(merged(1, &[b"a"]));
+    assert_eq!(bench.on(partition(9, &[b"a"])), ["finish 0"]);
+    let of_second = |number, body: &'static [u8]| Segment { receipt: receipt(2, number, 0), ..segment(number, body) };
+    let given = |stage, attempt_number, segments: Vec<Segment>| {
+        let sum = PartitionSum::default();
+        let assignment =
+            PartitionAssignment { attempt: attempt(attempt_number), receipt: receipt(stage, 0, 0), generation: 1, sum };
+        let outcome = Outcome::Done { chunks: Vec::new(), segments, nanos: 1, skips: Vec::new() };
+        Event::Finished(answer_partition(&assignment, outcome))
+    };
+    // Its own share is merged at once; the other's goes there; the master gets sums alone.
+    let effects = bench.on(given(1, 9, vec![of_second(0, b"mine"), of_second(1, b"yours")]));
+    let second = |number| PartitionId { stage: StageId(2), number };
+    let sums =
+        [(second(0), PartitionSum::of(&of_second(0, b"mine"))), (second(1), PartitionSum::of(&of_second(1, b"yours")))];
+    assert_eq!(effects, ["give 2 #9".to_owned(), "merge 1 into 0".to_owned(), format!("exchanged 9 {sums:?}")]);
+    // What the last stage gives is for the master.
+    let last = Segment { receipt: receipt(2, 0, 0), ..segment(0, b"end") };
+    let effects = bench.on(given(2, 10, vec![last]));
+    assert!(effects.iter().any(|it| it.starts_with("Done")), "{effects:?}");
 }

@@ -2,7 +2,7 @@
 
 use elastic_flow_receipt::NodeId;
 use elastic_flow_wire::message::{
-    Assignment, ExchangeNotice, FailureKind, Message, Outcome, PartitionAssignment, TaskResult,
+    Assignment, ExchangeNotice, FailureKind, Message, Outcome, PartitionAssignment, Segment, TaskResult,
 };
 
 use super::core::{Effect, Program, WorkerCore, Working};
@@ -90,10 +90,16 @@ impl WorkerCore {
         self.exchange.as_ref().filter(|it| it.id == id)
     }
 
-    /// A finished task's output on its way to the owners of the partitions, if it is for an exchange: the master gets sums.
+    /// The output of a finished task, or of a partition, on its way to the owners of the partitions that it is for, if it is for
+    /// an exchange: the master gets sums.
     pub(super) fn exchanged(&mut self, mut result: TaskResult, out: &mut Vec<Effect>) -> TaskResult {
-        let is_first_stage = result.receipts.iter().all(|it| it.stage == result.stage) && result.stage.0 == 0;
-        if result.generation == 0 || !is_first_stage {
+        let stage = result.stage;
+        let is_given = |segments: &[Segment]| stage.0 == 0 || segments.iter().any(|it| it.receipt.stage > stage);
+        let is_given = match &result.outcome {
+            Outcome::Done { segments, .. } => result.generation != 0 && is_given(segments),
+            Outcome::Failed { .. } | Outcome::NotHere { .. } | Outcome::HandedBack | Outcome::Exchanged { .. } => false,
+        };
+        if !is_given {
             return result;
         }
         let Outcome::Done { chunks, segments, nanos, skips } = result.outcome else { return result };
@@ -129,7 +135,7 @@ impl WorkerCore {
             && matches!(self.programs.get(&exchange.id.step), Some(Program::Ready))
             && let Some(ready) = exchange.next_ready()
         {
-            let id = exchange.id;
+            let (id, partitions) = (exchange.id, exchange.partitions);
             match ready {
                 Ready::Merge(partition, segments) => {
                     self.merging = self.merging.saturating_add(1);
@@ -138,7 +144,7 @@ impl WorkerCore {
                 Ready::Finish(assignment) => {
                     let receipts = vec![assignment.receipt];
                     self.working.insert(assignment.attempt, Working { step: id.step, receipts });
-                    out.push(Effect::FinishPartition(id, assignment));
+                    out.push(Effect::FinishPartition(id, assignment, partitions));
                 }
                 Ready::Fail(assignment, message) => {
                     let (kind, receipt, log_tail) = (FailureKind::Resource, Some(assignment.receipt), Vec::new());

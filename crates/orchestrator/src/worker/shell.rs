@@ -9,7 +9,7 @@ use std::time::Duration;
 use elastic_flow_clock::{Clock, Mono};
 use elastic_flow_dataflow::seam::{PartitionedStage, Stage};
 use elastic_flow_dataflow::source::{self, DataRoots, Seen};
-use elastic_flow_receipt::{Attempt, NodeId, StepId};
+use elastic_flow_receipt::{Attempt, NodeId, StageId, StepId};
 use elastic_flow_transport::{Endpoint, Net, TransportEvent, TransportStats};
 use elastic_flow_wire::Role;
 use elastic_flow_wire::message::{Found, Look, Message, Pulse, StepNotice, digest};
@@ -201,7 +201,7 @@ fn resident_bytes() -> u64 {
 /// A step that can run here.
 struct Ready {
     stages: Vec<Arc<dyn Stage>>,
-    partitioned: Option<Arc<dyn PartitionedStage>>,
+    partitioned: Vec<Arc<dyn PartitionedStage>>,
     /// Items that may be skipped in the whole step.
     max_skips: u64,
 }
@@ -315,13 +315,14 @@ impl Loop {
             match effect {
                 Effect::Prepare(notice) => self.prepare(notice),
                 Effect::Merge { exchange, partition, segments } => {
-                    if let Some(stage) = self.partitioned(exchange) {
+                    if let Some(stage) = self.partitioned(exchange, partition.stage) {
                         self.compute.merge(exchange, partition, segments, stage);
                     }
                 }
-                Effect::FinishPartition(exchange, assignment) => {
-                    if let Some(stage) = self.partitioned(exchange) {
-                        self.compute.finish(exchange, assignment, stage, self.clock.now());
+                Effect::FinishPartition(exchange, assignment, partitions) => {
+                    if let Some(stage) = self.partitioned(exchange, assignment.receipt.stage) {
+                        let partitions = if stage.to().is_some() { partitions } else { 0 };
+                        self.compute.finish((exchange, partitions), assignment, stage, self.clock.now());
                     }
                 }
                 Effect::DropPartitions(exchange) => self.compute.drop_partitions(exchange),
@@ -351,9 +352,10 @@ impl Loop {
         }
     }
 
-    /// The stage behind an exchange. The deciding code starts nothing of a step that is not ready.
-    fn partitioned(&self, exchange: ExchangeId) -> Option<Arc<dyn PartitionedStage>> {
-        self.prepared.get(&exchange.step).and_then(|it| it.partitioned.clone())
+    /// A stage behind an exchange. The deciding code starts nothing of a step that is not ready.
+    fn partitioned(&self, exchange: ExchangeId, stage: StageId) -> Option<Arc<dyn PartitionedStage>> {
+        let ready = self.prepared.get(&exchange.step)?;
+        ready.partitioned.iter().find(|it| it.id() == stage).cloned()
     }
 
     /// A disk may be slow, so it is looked at where that may block.

@@ -7,8 +7,8 @@ use crate::codec::encode_to_vec;
 use crate::hello::{Challenge, Channel, Handshake, Hello, Refusal, RefusalReason, Role};
 use crate::message::{
     Assignment, ChunkRead, ExchangeNotice, FailureKind, Found, HeldTask, ItemKind, KeptItem, Look, Message, Outcome,
-    Parcels, ParcelsTaken, PartitionAssignment, PartitionOwner, PartitionSum, Payload, PayloadKind, PeerUnreached,
-    Pulse, ReadFrom, Segment, SkippedItem, StepNotice, TaskChunk, TaskResult,
+    Parcels, ParcelsTaken, PartitionAssignment, PartitionId, PartitionOwner, PartitionSum, Payload, PayloadKind,
+    PeerUnreached, Pulse, ReadFrom, Segment, SkippedItem, StepNotice, TaskChunk, TaskResult,
 };
 use crate::secret::{KeyId, Proof};
 
@@ -146,7 +146,8 @@ fn found() -> (&'static str, Message, Vec<Field>) {
 
 fn exchanged() -> (Message, Vec<Field>) {
     let chunks = vec![ChunkRead { receipt: receipt(0), entries: 11, bytes: 12, nanos: 13, from: ReadFrom::Place }];
-    let sums = vec![(3, PartitionSum { parcels: 1, rows: 2, digest: 14 })];
+    let partition = PartitionId { stage: StageId(2), number: 3 };
+    let sums = vec![(partition, PartitionSum { parcels: 1, rows: 2, digest: 14 })];
     let fields = vec![
         field("outcome", &4_u32),
         field("chunks", &chunks),
@@ -165,13 +166,20 @@ fn exchanging() -> Vec<(&'static str, Message, Vec<Field>)> {
         address: "10.0.0.2:7117".to_owned(),
         partitions: vec![0, 2],
     };
-    let notice =
-        ExchangeNotice { step: StepId(7), epoch: 5, generation: 2, partitions: 4, owners: vec![owner.clone()] };
+    let notice = ExchangeNotice {
+        step: StepId(7),
+        epoch: 5,
+        generation: 2,
+        stages: 3,
+        partitions: 4,
+        owners: vec![owner.clone()],
+    };
     let notice_fields = vec![
         variant(13),
         field("step", &notice.step),
         field("epoch", &notice.epoch),
         field("generation", &notice.generation),
+        field("stages", &notice.stages),
         field("partitions", &notice.partitions),
         field("owners", &vec![(owner.node, owner.name, owner.address, owner.partitions)]),
     ];

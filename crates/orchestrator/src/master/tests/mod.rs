@@ -82,7 +82,7 @@ fn items(number: u64, bytes: usize) -> Cut {
 /// A source of one file with so many bytes.
 fn file(length: Option<u64>) -> Opened {
     Opened {
-        is_partitioned: false,
+        exchanged_stages: 0,
         plan: 8,
         parts: vec![SourcePart { input: 0, name: "f".to_owned(), length, unit_bytes: 1, server: None, missing: false }],
         replays: Vec::new(),
