@@ -309,7 +309,12 @@ fn limits_that_cannot_carry_a_node_are_refused_and_those_that_can_are_raised() {
     let refused = limited(&servers, "ulimit -n 51", "yam1").wait(SOON).expect_code(2);
     assert!(refused.stderr.contains("may have 51 open, but a master of 2 workers takes 52"), "{}", refused.stderr);
     let refused = limited(&servers, "ulimit -n 51", "yam2").wait(SOON).expect_code(2);
-    assert!(refused.stderr.contains("a worker of 1 slots takes 52"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("a worker of 1 slots beside another one takes 56"), "{}", refused.stderr);
+    let mut run = servers.place.command("/bin/sh");
+    run.args(["-c", "ulimit -n 60 && exec \"$0\" \"$@\"", TESTBED, "run", "--workers", "20", "--slots", "1"]);
+    run.args(["--program", "word_count", "--input", "conf.toml"]);
+    let refused = Process::start(&servers.place, "run", &mut run).wait(SOON).expect_code(2);
+    assert!(refused.stderr.contains("may have 60 open, but a master of 20 workers takes 88"), "{}", refused.stderr);
     let mut raised = limited(&servers, "ulimit -Sn 51", "yam1");
     drop(raised.line_with(SOON, "listening on"));
     let line = raised.line_with(SOON, "limits of this process");

@@ -87,12 +87,16 @@ impl Needs {
         }
     }
 
-    /// A worker of `slots` compute threads.
-    pub(crate) fn of_worker(slots: u32) -> Self {
+    /// A worker of `slots` compute threads, which may exchange data with `others`: a link each way.
+    pub(crate) fn of_worker(slots: u32, others: u64) -> Self {
         let slots = u64::from(slots);
-        let least = FILES_BASE + FILES_PER_LINK + FILES_PER_SLOT * slots;
+        let least = FILES_BASE + FILES_PER_LINK * (1 + 2 * others) + FILES_PER_SLOT * slots;
         Self {
-            who: format!("a worker of {slots} slots"),
+            who: match others {
+                0 => format!("a worker of {slots} slots"),
+                1 => format!("a worker of {slots} slots beside another one"),
+                _ => format!("a worker of {slots} slots beside {others} others"),
+            },
             files_least: least,
             files_enough: least + FILES_ADMIN,
             memory_least: MEMORY_BASE + MEMORY_PER_SLOT * slots,
@@ -283,7 +287,7 @@ mod tests {
 
     #[test]
     fn what_can_be_carried_is_neither_refused_nor_odd() {
-        for needs in [Needs::of_master(3, "fs:/x"), Needs::of_worker(4)] {
+        for needs in [Needs::of_master(3, "fs:/x"), Needs::of_worker(4, 0)] {
             assert_eq!(judge(&ROOMY, &needs), Verdict::default());
             let unlimited = Limits { files: None, files_hard: None, ..ROOMY };
             assert_eq!(judge(&unlimited, &needs), Verdict::default());
@@ -298,8 +302,10 @@ mod tests {
             message.contains("open files: this process may have 100 open") && message.contains("40 workers takes 128"),
             "{message}"
         );
-        let message = refused(few, &Needs::of_worker(64));
+        let message = refused(few, &Needs::of_worker(64, 0));
         assert!(message.contains("a worker of 64 slots takes 178"), "{message}");
+        let message = refused(few, &Needs::of_worker(1, 20));
+        assert!(message.contains("a worker of 1 slots beside 20 others takes 132"), "{message}");
         assert!(refused(few, &Needs::of_master(1, "rocksdb:/x")).contains("takes 306"));
         assert_eq!(refused(few, &Needs::of_master(20, "memory")), "");
     }
@@ -314,7 +320,7 @@ mod tests {
     #[test]
     fn memory_and_threads_of_the_control_group_count() {
         let tight = Limits { memory: Some(40 << 20), threads: Some(20), ..ROOMY };
-        let message = refused(tight, &Needs::of_worker(8));
+        let message = refused(tight, &Needs::of_worker(8, 0));
         assert!(
             message.contains("memory: the control group may have 40 MiB") && message.contains("at least 48 MiB"),
             "{message}"
@@ -323,16 +329,16 @@ mod tests {
             message.contains("threads: the control group may have 20") && message.contains("takes 24"),
             "{message}"
         );
-        let verdict = judge(&tight, &Needs::of_worker(2));
+        let verdict = judge(&tight, &Needs::of_worker(2, 0));
         assert_eq!(verdict.refused, Vec::<String>::new());
         assert!(verdict.odd.join("\n").contains("may come to hold 50 MiB"), "{verdict:?}");
     }
 
     #[test]
     fn many_more_slots_than_processors_are_odd_and_no_more() {
-        let verdict = judge(&ROOMY, &Needs::of_worker(17));
+        let verdict = judge(&ROOMY, &Needs::of_worker(17, 0));
         assert_eq!((verdict.refused.len(), verdict.odd.len()), (0, 1));
-        assert!(judge(&ROOMY, &Needs::of_worker(16)).odd.is_empty());
+        assert!(judge(&ROOMY, &Needs::of_worker(16, 0)).odd.is_empty());
     }
 
     fn root(files: &[(&str, &str)]) -> tempfile::TempDir {

@@ -26,6 +26,7 @@ use crate::context::{Context, Flags, own_executable, slots_for, this_build};
 use crate::exit_code::{Failure, USAGE};
 use crate::key_file::random_secret;
 use crate::keys::Key;
+use crate::limits::{self, Needs};
 use crate::output;
 use crate::progress::Screen;
 use crate::signals::end_process;
@@ -132,13 +133,14 @@ impl Processes {
         let common = Common { sets: self.sets.clone(), ..Common::default() };
         let context = Context::new(app, &common, Flags::default())?;
         context.check_names()?;
-        let slots = self.slots.unwrap_or_else(|| slots_for(self.workers)).to_string();
-        let mut arguments: Vec<OsString> = [MARK, "--key-stdin", "--slots", &slots].map(OsString::from).to_vec();
+        let slots = self.slots.unwrap_or_else(|| slots_for(self.workers));
+        let slots_text = slots.to_string();
+        let mut arguments: Vec<OsString> = [MARK, "--key-stdin", "--slots", &slots_text].map(OsString::from).to_vec();
         arguments.extend(self.sets.iter().flat_map(|set| [OsString::from("--set"), set.into()]));
         let command = WorkerCommand { executable: own_executable(), arguments, raw_lines: false, grace: WORKER_GRACE };
         let store = stores::open(app, &self.store)?;
         let Embedded { master, workers, .. } =
-            Embedded::start(&context, &command, self.workers, store, &Arc::new(Screen::new())).await?;
+            Embedded::start(&context, &command, (self.workers, slots), store, &Arc::new(Screen::new())).await?;
         let handle = ClusterHandle::new(Arc::new(master.handle()));
         Ok(ProcessCluster { master, workers, handle })
     }
@@ -225,10 +227,13 @@ impl Embedded {
     pub(crate) async fn start(
         context: &Context<'_>,
         command: &WorkerCommand,
-        count: u32,
+        (count, slots): (u32, u32),
         store: Arc<dyn Store>,
         screen: &Arc<Screen>,
     ) -> Result<Self, Failure> {
+        // The workers have the limits that this process leaves them.
+        limits::prepare(&Needs::of_master(count.into(), "memory"))?;
+        limits::prepare(&Needs::of_worker(slots, u64::from(count.saturating_sub(1))))?;
         let secret = random_secret().map_err(|error| Failure::failed(with_causes(&error)))?;
         let workers = Workers::start(command, count, &secret, screen)?;
         let file = FileIdentity::of_this_process().map_err(|error| Failure::failed(error.to_string()))?;

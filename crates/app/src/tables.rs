@@ -82,7 +82,7 @@ pub(crate) fn step(out: &mut dyn Write, step: &StepView) -> io::Result<()> {
     Ok(())
 }
 
-/// `submit by admin from 127.0.0.1, drain of yam2 by worker from 10.0.0.2 at 2026-11-24T18:20:00Z`; of many drains the number.
+/// `submit by admin from 127.0.0.1, drain of yam2 by worker from 10.0.0.2 at 2026-11-24T18:20:00Z`: drains come last.
 /// Whatever began the step was told when it was submitted, which stands beside it.
 fn commands(commands: &[CommandView], submitted_at: u64) -> String {
     let command_text = |command: &CommandView| match command.at == submitted_at {
@@ -90,12 +90,7 @@ fn commands(commands: &[CommandView], submitted_at: u64) -> String {
         false => format!("{} at {}", command_text(command), time(command.at)),
     };
     let (drains, others): (Vec<_>, Vec<_>) = commands.iter().partition(|it| it.node.is_some());
-    let drains = match drains.as_slice() {
-        [] => None,
-        [one] => Some(command_text(one)),
-        [..] => Some(format!("{} drains", drains.len())),
-    };
-    let texts: Vec<String> = others.into_iter().map(command_text).chain(drains).collect();
+    let texts: Vec<String> = others.into_iter().chain(drains).map(command_text).collect();
     texts.join(", ")
 }
 
@@ -132,14 +127,21 @@ pub(crate) fn workers(out: &mut dyn Write, workers: &[WorkerView]) -> io::Result
                 return row;
             }
             let state = match (worker.draining, worker.same_build, worker.living) {
-                (true, ..) => "draining",
-                (false, false, _) => "other build",
-                (false, true, false) => "not living",
-                (false, true, true) => "ready",
+                // Who drained it, and when; nobody did where it leaves of its own accord.
+                (true, ..) => worker.drained.as_ref().map_or_else(
+                    || "draining".to_owned(),
+                    |drain| {
+                        let from = drain.address.as_ref().map(|it| format!(" from {it}")).unwrap_or_default();
+                        format!("draining by {}{from} at {}", drain.role, time(drain.at))
+                    },
+                ),
+                (false, false, _) => "other build".to_owned(),
+                (false, true, false) => "not living".to_owned(),
+                (false, true, true) => "ready".to_owned(),
             };
             vec![
                 worker.name.clone(),
-                state.to_owned(),
+                state,
                 worker.address.clone(),
                 format!("{}/{}", worker.busy, worker.slots),
                 worker.open_chunks.to_string(),
@@ -219,7 +221,9 @@ mod tests {
             one,
             format!("submit by submit from 10.0.0.7, cancel by local {at}, drain of yam2 by admin from ::1 {at}")
         );
-        assert_eq!(commands(&[submit, drain.clone(), drain], 7), "submit by submit from 10.0.0.7, 2 drains");
+        let drained = format!("drain of yam2 by admin from ::1 {at}");
+        let two = commands(&[submit, drain.clone(), drain], 7);
+        assert_eq!(two, format!("submit by submit from 10.0.0.7, {drained}, {drained}"));
     }
 
     #[test]

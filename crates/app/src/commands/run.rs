@@ -55,13 +55,14 @@ async fn start(
 ) -> Result<u8, Failure> {
     let mut signals = StopSignals::new().map_err(|error| Failure::failed(format!("cannot take signals: {error}")))?;
     let screen = Arc::new(Screen::new());
-    let command = worker_command(context, args);
+    let slots = args.slots.unwrap_or_else(|| slots_for(args.workers));
+    let command = worker_command(context, args, slots);
     #[cfg(feature = "admin")]
     let metrics = args.admin.as_ref().map(|_| elastic_flow_admin::Metrics::install());
     // The configured store is that of the cluster's own master, which may be running.
     let store = stores::open(context.app, args.store.as_deref().unwrap_or("memory"))?;
     let Embedded { master, mut workers, key } =
-        Embedded::start(context, &command, args.workers, store, &screen).await?;
+        Embedded::start(context, &command, (args.workers, slots), store, &screen).await?;
     #[cfg(not(feature = "admin"))]
     drop(key);
     #[cfg(feature = "admin")]
@@ -103,9 +104,8 @@ fn master_gone(reason: &StopReason) -> Failure {
 }
 
 /// The command line of a worker: this one's configuration and log, and what only a child has.
-fn worker_command(context: &Context<'_>, args: &Args) -> WorkerCommand {
+fn worker_command(context: &Context<'_>, args: &Args, slots: u32) -> WorkerCommand {
     let common = context.common;
-    let slots = args.slots.unwrap_or_else(|| slots_for(args.workers));
     let mut arguments: Vec<OsString> = vec!["worker".into(), "--key-stdin".into()];
     let mut add = |flag: &str, value: OsString| arguments.extend([flag.into(), value]);
     add("--slots", slots.to_string().into());

@@ -42,7 +42,8 @@ pub(crate) fn worker(app: &App, common: &Common, args: &Args) -> Result<u8, Fail
         return child(&context, args, name, slots);
     }
     let tail = context.start_log("info", Some(&name))?;
-    limits::prepare(&Needs::of_worker(slots))?;
+    let others = context.config.worker_servers().filter(|(other, _)| **other != *name).count();
+    limits::prepare(&Needs::of_worker(slots, u64::try_from(others).unwrap_or(u64::MAX)))?;
     let key = context.key()?;
     let master = args.master.clone().unwrap_or_else(|| context.config.master_address());
     #[cfg(feature = "admin")]
