@@ -247,8 +247,37 @@ pub fn app<const CONSTANT: u64>() -> Result<App, Box<dyn std::error::Error>> {
         .distribute("last-by-name", || LastByName)
         .monitor("living-file", || LivingFile)
         .window("by_first_word", by_first_word)
+        .interceptor("says", Says)
         .window("by_tens", |before: &u64, after: &u64| before / 10 != after / 10)
         .program("sum_constant", sum_constant::<CONSTANT>))
+}
+
+/// An interceptor that says on standard error what it sees.
+#[derive(Debug)]
+struct Says;
+
+impl Says {
+    fn chunk(hook: &str, event: &ChunkEvent) {
+        writeln!(io::stderr(), "{} saw {hook} of {}", event.node, event.receipt).ok();
+    }
+}
+
+impl Interceptor for Says {
+    fn distributed(&self, event: &ChunkEvent) {
+        Self::chunk("distributed", event);
+    }
+
+    fn processed(&self, event: &ChunkEvent) {
+        Self::chunk("processed", event);
+    }
+
+    fn aggregated(&self, event: &ChunkEvent) {
+        Self::chunk("aggregated", event);
+    }
+
+    fn step_changed(&self, step: StepId, _: Option<StepState>, to: StepState) {
+        writeln!(io::stderr(), "saw step {step} become {to}").ok();
+    }
 }
 
 /// The whole of the program's `main`.
