@@ -14,6 +14,7 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 
 use crate::fenced::{Block, begins, blocks, matches};
+use crate::named_tests::SKIPPED;
 use crate::shell::{Shell, now, say};
 
 /// How long a block may take: the first one builds the release profile.
@@ -25,21 +26,22 @@ const END_TIME_MAX: Duration = Duration::from_secs(15);
 /// Lines kept of a background block that nobody reads yet.
 const LINES_MAX: usize = 1024;
 
-/// Runs every marked block of the README and of each walk-through beside the examples and in the documentation.
-pub(crate) fn check(shell: &Shell) -> anyhow::Result<()> {
+/// Runs every marked block of the README and of each walk-through beside the examples and in the documentation. Gives what blocks
+/// said of why this machine cannot run them.
+pub(crate) fn check(shell: &Shell) -> anyhow::Result<Vec<String>> {
     let documents = documents(shell.root())?;
-    let mut ran = 0;
+    let (mut ran, mut skipped) = (0, Vec::new());
     for document in &documents {
         let text =
             std::fs::read_to_string(document).with_context(|| format!("failed to read {}", document.display()))?;
         let name = document.strip_prefix(shell.root()).unwrap_or(document).display().to_string();
         let blocks = blocks(&text).with_context(|| name.clone())?;
         ran += blocks.len();
-        run_document(shell, &name, &blocks)?;
+        skipped.extend(run_document(shell, &name, &blocks)?);
     }
     ensure!(ran > 0, "no block is marked to be run in {} documents", documents.len());
     say(&format!("{ran} blocks of {} documents ran", documents.len()));
-    Ok(())
+    Ok(skipped)
 }
 
 fn documents(root: &Path) -> anyhow::Result<Vec<PathBuf>> {
@@ -60,9 +62,10 @@ fn documents(root: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(documents)
 }
 
-fn run_document(shell: &Shell, name: &str, blocks: &[Block]) -> anyhow::Result<()> {
+fn run_document(shell: &Shell, name: &str, blocks: &[Block]) -> anyhow::Result<Vec<String>> {
+    let mut skipped = Vec::new();
     if blocks.is_empty() {
-        return Ok(());
+        return Ok(skipped);
     }
     let folder = tempfile::Builder::new().prefix("elastic-flow-blocks").tempdir().context("failed to make a folder")?;
     let mut groups = Groups(Vec::new());
@@ -70,9 +73,19 @@ fn run_document(shell: &Shell, name: &str, blocks: &[Block]) -> anyhow::Result<(
         let at = format!("{name}:{}", block.line);
         say(&format!("-- {at}"));
         let run = Run { shell, block, folder: folder.path() };
-        if block.background { run.start(&mut groups) } else { run.to_end(&mut groups) }.context(at)?;
+        if block.background {
+            run.start(&mut groups).context(at)?;
+        } else {
+            skipped.extend(cannot_run(&run.to_end(&mut groups).context(at)?));
+        }
     }
-    Ok(())
+    Ok(skipped)
+}
+
+/// What a block says that this machine lacks.
+fn cannot_run(printed: &str) -> Vec<String> {
+    let said = printed.lines().filter_map(|line| line.split_once(SKIPPED));
+    said.map(|(_, why)| why.trim_end_matches(')').to_owned()).collect()
 }
 
 /// One block about to run.
@@ -98,8 +111,8 @@ impl Run<'_> {
         command
     }
 
-    /// Runs the block to its end. Its output goes through a file: what it leaves running may keep that open.
-    fn to_end(&self, groups: &mut Groups) -> anyhow::Result<()> {
+    /// Runs the block to its end, and gives what it printed. Its output goes through a file: what it leaves running may keep that open.
+    fn to_end(&self, groups: &mut Groups) -> anyhow::Result<String> {
         let printed = tempfile::NamedTempFile::new_in(self.folder).context("failed to make a file for the output")?;
         let mut child = self.command().stdout(printed.reopen()?).spawn().context("failed to start bash")?;
         let id = child.id();
@@ -118,7 +131,9 @@ impl Run<'_> {
         };
         ensure!(waiter.join().is_ok(), "the thread that waits for bash panicked");
         let printed = std::fs::read(printed.path()).context("failed to read the output")?;
-        self.judge(status?, &String::from_utf8_lossy(&printed))
+        let printed = String::from_utf8_lossy(&printed).into_owned();
+        self.judge(status?, &printed)?;
+        Ok(printed)
     }
 
     fn judge(&self, status: ExitStatus, printed: &str) -> anyhow::Result<()> {
@@ -207,9 +222,15 @@ impl Group {
 mod tests {
     use super::*;
 
-    fn run(document: &str) -> anyhow::Result<()> {
+    fn run(document: &str) -> anyhow::Result<Vec<String>> {
         let shell = Shell::at_workspace_root()?;
         run_document(&shell, "TEST.md", &blocks(document)?)
+    }
+
+    #[test]
+    fn what_a_block_says_that_it_cannot_run_is_told() {
+        let skipped = run("```sh run\necho 'shown 3 (cannot run here: there is no curl)'\necho done\n```").unwrap();
+        assert_eq!(skipped, ["there is no curl"]);
     }
 
     #[test]

@@ -13,8 +13,8 @@ use crate::shell::{Shell, say};
 /// The document that names tests.
 const DOCUMENT: &str = "docs/from-elixir.md";
 
-/// What a test prints, to standard error past its harness, when this machine cannot run it, with why.
-const SKIPPED: &str = "cannot run here: ";
+/// What a test prints, to standard error past its harness, or a block of a document, when this machine cannot run it, with why.
+pub(crate) const SKIPPED: &str = "cannot run here: ";
 
 /// Runs cargo's tests with `args`, and compares. Gives what tests said of why they did not run.
 pub(crate) fn check(shell: &Shell, args: &[&str]) -> anyhow::Result<Vec<String>> {
