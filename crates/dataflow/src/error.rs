@@ -60,7 +60,7 @@ pub enum ProgramError {
     /// Two flows are to meet, one of them behind a global reduction.
     #[error(
         "`{operator}` joins two flows, of which one comes behind a global reduction: that takes an exchange between workers, which \
-         this version does not have; join them before they are reduced"
+         `{operator}` does not have; join them before they are reduced"
     )]
     NeedsExchange {
         /// The operator.
@@ -93,8 +93,8 @@ pub enum ProgramError {
     },
     /// Two flows are to meet of which one has been exchanged.
     #[error(
-        "`{operator}` joins two flows on the master, and one of them is exchanged between the workers before: put `partition` behind \
-         its last reduction, so that both meet on the workers, or leave it out before"
+        "`{operator}` joins two flows on the master, and one of them is exchanged between the workers before: leave `partition` out \
+         there, or, before a join, put it behind the last reduction as well, so that both meet on the workers"
     )]
     ExchangedSide {
         /// The operator.

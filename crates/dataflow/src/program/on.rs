@@ -87,13 +87,16 @@ impl<T: Data, U: Data, O: Send + 'static> TypedProgram<T, U, O> {
         // One partition of each: what is given for several stages waits until their turn.
         for stage in partitioned {
             let (here, others): (Vec<_>, Vec<_>) = output.into_iter().partition(|it| it.receipt.stage == stage.id());
+            output = others;
+            if here.is_empty() {
+                continue;
+            }
             let mut partition = stage.begin();
             for segment in &here {
                 partition.merge(segment).map_err(failure)?;
             }
             let receipt = ReceiptId { stage: stage.id(), ..NO_RECEIPT };
             let context = TaskContext { partitions: u32::from(stage.to().is_some()), ..context.clone() };
-            output = others;
             output.extend(partition.finish(receipt, &context).map_err(failure)?.segments);
         }
         let faces = Faces { view: built.view, report: None, output: None };

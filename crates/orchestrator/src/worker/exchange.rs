@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use elastic_flow_clock::Mono;
 use elastic_flow_receipt::{Attempt, NodeId, StepId};
+use elastic_flow_wire::codec::MESSAGE_BYTES_MAX;
 use elastic_flow_wire::message::{
     ExchangeNotice, Message, Parcels, ParcelsTaken, PartitionAssignment, PartitionId, PartitionSum, PeerUnreached,
     Segment,
@@ -16,8 +17,8 @@ use elastic_flow_wire::message::{
 
 use super::core::Effect;
 
-/// Bytes of parcels that no owner has yet, at most: beyond it no further task of the source is begun. Merging goes on, and so
-/// does what empties this, whatever others do.
+/// Bytes of parcels that no owner has yet, at most: beyond it no further task of the source is begun, and no partition whose output
+/// is for another exchange. Merging goes on, and so does what empties this, whatever others do.
 const OUTBOX_BYTES_MAX: u64 = 256 << 20;
 /// What parcels, and each segment in them, cost beside the bodies, about, in bytes.
 const PARCELS_COST: u64 = 256;
@@ -214,7 +215,8 @@ impl Exchange {
         }
         let mut taken = 0;
         for segment in parcels.segments {
-            if let Some(owned) = self.owned(PartitionId::of(&segment.receipt)) {
+            // One that cannot be merged any more takes nothing in, and keeps nobody waiting.
+            if let Some(owned) = self.owned(PartitionId::of(&segment.receipt)).filter(|it| it.failed.is_none()) {
                 owned.waiting.push((attempt, segment));
                 taken += 1;
             }
@@ -323,7 +325,11 @@ impl Exchange {
         owned.is_at_work = false;
         owned.merged.add(&merged);
         owned.failed = owned.failed.take().or(failed);
-        for attempt in std::mem::take(&mut owned.merging) {
+        let mut done = std::mem::take(&mut owned.merging);
+        if owned.failed.is_some() {
+            done.extend(std::mem::take(&mut owned.waiting).into_iter().map(|(attempt, _)| attempt));
+        }
+        for attempt in done {
             let Some((from, left)) = self.unmerged.get_mut(&attempt) else { continue };
             *left = left.saturating_sub(1);
             if *left == 0 {
@@ -339,30 +345,35 @@ impl Exchange {
         self.owned.values_mut().filter_map(|it| it.wanted.take()).collect()
     }
 
-    /// The next partition that something can be done for, marked as at work where a compute thread does it.
+    /// The next partition that something can be done for, marked as at work where a compute thread does it. Merging comes first: what
+    /// is worked on gives more to merge.
     pub(super) fn next_ready(&mut self) -> Option<Ready> {
+        self.next_merge().or_else(|| self.next_complete())
+    }
+
+    fn next_merge(&mut self) -> Option<Ready> {
+        let (partition, owned) = self.owned.iter_mut().find(|(_, it)| !it.is_at_work && !it.waiting.is_empty())?;
+        owned.is_at_work = true;
+        let (attempts, segments) = std::mem::take(&mut owned.waiting).into_iter().unzip();
+        owned.merging = attempts;
+        Some(Ready::Merge(*partition, segments))
+    }
+
+    fn next_complete(&mut self) -> Option<Ready> {
         // What is worked on for another exchange would add to what waits already.
-        let last = if self.is_full() { self.stages } else { 1 };
+        let from = if self.is_full() { self.stages } else { 1 };
         for (partition, owned) in &mut self.owned {
-            if owned.is_at_work {
+            let Some(wanted) = owned.wanted.as_ref().filter(|_| !owned.is_at_work && owned.waiting.is_empty()) else {
                 continue;
-            }
+            };
             if let Some(message) = owned.failed.clone() {
-                owned.waiting.clear();
-                if let Some(wanted) = owned.wanted.take() {
-                    owned.is_done = true;
-                    return Some(Ready::Fail(wanted, message));
-                }
-                continue;
+                owned.is_done = true;
+                return owned.wanted.take().map(|it| Ready::Fail(it, message));
             }
-            if !owned.waiting.is_empty() {
-                owned.is_at_work = true;
-                let (attempts, segments) = std::mem::take(&mut owned.waiting).into_iter().unzip();
-                owned.merging = attempts;
-                return Some(Ready::Merge(*partition, segments));
-            }
-            let Some(wanted) = owned.wanted.as_ref().filter(|_| partition.stage.0 >= last) else { continue };
             if wanted.sum == owned.merged {
+                if partition.stage.0 < from {
+                    continue;
+                }
                 owned.is_done = true;
                 return owned.wanted.take().map(Ready::Finish);
             }
@@ -376,14 +387,32 @@ impl Exchange {
         }
         None
     }
+
+    /// Why what a task, or a partition, has given cannot be sent, if it is too much for one message to one owner.
+    pub(super) fn too_much(&self, segments: &[Segment]) -> Option<String> {
+        let mut by_owner = BTreeMap::<NodeId, u64>::new();
+        for segment in segments {
+            let owner = self.owner_of.get(&segment.receipt.partition).filter(|it| self.owners.contains_key(it));
+            if let Some(owner) = owner {
+                let bytes = by_owner.entry(*owner).or_insert(PARCELS_COST);
+                *bytes = bytes.saturating_add(cost_of(segment));
+            }
+        }
+        let most = by_owner.into_values().max().filter(|most| *most > MESSAGE_BYTES_MAX as u64)?;
+        Some(format!(
+            "what is exchanged is {most} bytes for one worker, of at most {MESSAGE_BYTES_MAX} at once: make chunks smaller, have more \
+             workers, or reduce before it is exchanged"
+        ))
+    }
+}
+
+/// What a segment costs.
+fn cost_of(segment: &Segment) -> u64 {
+    SEGMENT_COST.saturating_add(segment.body.len() as u64)
 }
 
 pub(super) fn bytes_of(parcels: &Parcels) -> u64 {
-    parcels
-        .segments
-        .iter()
-        .map(|it| it.body.len() as u64)
-        .fold(PARCELS_COST, |all, it| all.saturating_add(it).saturating_add(SEGMENT_COST))
+    parcels.segments.iter().map(cost_of).fold(PARCELS_COST, u64::saturating_add)
 }
 
 /// The exchange that parcels are of.

@@ -320,3 +320,40 @@ fn what_a_partition_gives_for_the_next_exchange_goes_to_its_owners_and_the_last_
     let effects = bench.on(given(2, 10, vec![last]));
     assert!(effects.iter().any(|it| it.starts_with("Done")), "{effects:?}");
 }
+
+#[test]
+fn a_partition_that_cannot_be_merged_keeps_no_producer_waiting_and_fails_when_it_is_wanted() {
+    let mut bench = Bench::new(1);
+    bench.on(parcels(1, 1, b"a"));
+    assert!(bench.on(parcels(2, 1, b"b")).is_empty(), "its thread is at work");
+    let exchange = ExchangeId { step: STEP, epoch: 1, generation: 1 };
+    let (merged, failed) = (PartitionSum::default(), Some("it panicked".to_owned()));
+    let effects = bench.on(Event::Merged { exchange, partition: part(0), merged, failed });
+    assert_eq!(effects, ["taken 2 #1", "taken 2 #2"]);
+    assert_eq!(bench.on(parcels(3, 1, b"c")), ["taken 2 #3"]);
+    let effects = bench.on(partition(9, &[b"a", b"b", b"c"]));
+    assert!(effects.iter().any(|it| it.contains("Failed") && it.contains("it panicked")), "{effects:?}");
+}
+
+#[test]
+fn what_waits_for_a_later_stage_is_merged_before_another_partition_is_worked_on() {
+    let mut bench = Bench::new(1);
+    bench.on(parcels(1, 1, b"a"));
+    let of_second = Segment { receipt: receipt(2, 0, 0), ..segment(0, b"later") };
+    let later = Parcels { step: STEP, attempt: attempt(2), generation: 1, segments: vec![of_second] };
+    bench.on(Event::PeerMessage(OTHER, Message::Parcels(later)));
+    bench.on(partition(9, &[b"a"]));
+    assert_eq!(bench.on(merged(1, &[b"a"])), ["taken 2 #1", "merge 1 into 0"], "and not the work on the first stage");
+}
+
+#[test]
+fn what_is_too_much_for_one_message_fails_by_its_size() {
+    let mut bench = Bench::new(1);
+    assert_eq!(bench.assign(1, 1), ["start 1 into 2"]);
+    let body = Bytes::from(vec![0; 256 << 20]);
+    let much = |_| Segment { receipt: receipt(1, 1, 0), rows: 1, digest: 0, body: body.clone() };
+    let outcome =
+        Outcome::Done { chunks: Vec::new(), segments: (0..5).map(much).collect(), nanos: 1, skips: Vec::new() };
+    let effects = bench.on(Event::Finished(answer(&assignment(1, 1), outcome)));
+    assert!(effects.len() == 1 && effects[0].contains("bytes for one worker"), "{}", effects.len());
+}

@@ -105,6 +105,10 @@ impl WorkerCore {
         let Outcome::Done { chunks, segments, nanos, skips } = result.outcome else { return result };
         let id = ExchangeId { step: result.step, epoch: result.attempt.epoch, generation: result.generation };
         result.outcome = match self.current(id) {
+            Some(exchange) if let Some(message) = exchange.too_much(&segments) => {
+                let (kind, receipt, log_tail) = (FailureKind::Resource, result.receipts.first().copied(), Vec::new());
+                Outcome::Failed { kind, receipt, item: None, message, log_tail }
+            }
             Some(exchange) => {
                 let sums = exchange.give(result.attempt, segments, out);
                 Outcome::Exchanged { chunks, sums, nanos, skips }
