@@ -10,7 +10,7 @@ use elastic_flow_wire::CodecError;
 use elastic_flow_wire::message::{FailureKind, Segment, digest};
 
 use crate::built::{Built, MergerFactory, View, assemble};
-use crate::chain::{Chain, Data, is_text};
+use crate::chain::{Chain, Data, Outline, is_text};
 use crate::encoded_output::write_encoded;
 use crate::error::{MergeError, ProgramError};
 use crate::format::write_entries;
@@ -79,6 +79,20 @@ where
     R: Reduction,
 {
     let outline = chain.outline().then::<Shown>(name);
+    reduced_by(outline, chain, reduction)
+}
+
+/// As [`reduced`], where the plan says `outline` of it.
+pub(crate) fn reduced_by<K, C, R>(
+    outline: Outline,
+    chain: C,
+    reduction: R,
+) -> Result<Entries<K, R::State>, ProgramError>
+where
+    K: Key,
+    C: Chain<Item = (K, R::Value)>,
+    R: Reduction,
+{
     let reduction = Arc::new(reduction);
     let merger = merger(Arc::clone(&reduction));
     let body = Reduced { chain, reduction: Arc::clone(&reduction) };

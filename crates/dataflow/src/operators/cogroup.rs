@@ -101,9 +101,10 @@ where
     W: Data,
     C: Chain<Item = (K, U)>,
 {
-    let inner = OneSide { chain, partitioned_by };
-    let chain = Sequenced { inner, f: move |sequence, (key, value)| (key, (sequence, wrap(value))) };
-    keyed::reduced_to::<Shown, _, _, _>(chain, operator, Cogrouping(PhantomData))
+    // The two meet in partitions, whichever of them says so.
+    let outline = Outline { partitioned_by, ..chain.outline() }.then::<Shown>(operator);
+    let chain = Sequenced { inner: chain, f: move |sequence, (key, value)| (key, (sequence, wrap(value))) };
+    keyed::reduced_by(outline, chain, Cogrouping(PhantomData))
 }
 
 fn grouped<Shown, K, V, W, A, B>(sides: Sides<A, B>) -> Result<Entries<K, State<V, W>>, ProgramError>
@@ -130,42 +131,6 @@ type State<V, W> = (Runs<V>, Runs<W>);
 enum Side<V, W> {
     Left(V),
     Right(W),
-}
-
-/// One chain of two that meet in partitions, whichever of them says so.
-struct OneSide<C> {
-    chain: C,
-    partitioned_by: Option<&'static str>,
-}
-
-impl<C> sealed::Sealed for OneSide<C> {}
-
-impl<C: Chain> Chain for OneSide<C> {
-    type Item = C::Item;
-    type Output = Vec<C::Item>;
-
-    #[inline]
-    fn fold<X, G>(&self, run: &ChunkRun<'_>, acc: X, g: G) -> X
-    where
-        G: FnMut(X, Self::Item) -> X,
-    {
-        self.chain.fold(run, acc, g)
-    }
-
-    fn takes(&self, input: u16) -> bool {
-        self.chain.takes(input)
-    }
-
-    fn outline(&self) -> Outline {
-        Outline { partitioned_by: self.partitioned_by, ..self.chain.outline() }
-    }
-
-    fn build(self) -> Result<Built<Self::Item, Vec<Self::Item>>, ProgramError>
-    where
-        Self::Item: Data,
-    {
-        built::rows(self)
-    }
 }
 
 /// Two chains over different inputs.
